@@ -1,0 +1,10 @@
+//! The decisions of headstart: pure functions over values.
+//!
+//! No I/O, clock, randomness, lock, thread or unordered map (`clippy.toml` here and the manifest prove it). The shell,
+//! package `headstartd`, observes the host, asks this package what should be done, and does it.
+
+pub mod backtest;
+pub mod id;
+pub mod request;
+pub mod trace;
+pub mod unit;

@@ -1,0 +1,6 @@
+//! headstartd: the imperative shell around `headstart-core`.
+//!
+//! A library so that benchmarks and tests can run a round in their own process; `main.rs` only wires.
+
+pub mod message;
+pub mod status;

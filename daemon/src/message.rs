@@ -1,0 +1,61 @@
+//! What others may tell the loop. A message changes an input or says "look again"; it never acts by itself.
+
+use headstart_core::id::{DesktopName, UserName};
+use headstart_core::request::Wish;
+use tokio::sync::oneshot;
+
+/// One message to the loop.
+#[derive(Debug)]
+pub enum Message {
+    /// Somebody wants a GPU on this desktop.
+    Wish {
+        /// Which desktop.
+        desktop: DesktopName,
+        /// What is asked.
+        wish: Wish,
+    },
+    /// Whatever was asked for this desktop is asked no longer; an idle reservation of it may go.
+    Release {
+        /// Which desktop.
+        desktop: DesktopName,
+    },
+    /// A broker or guest says that a user logged in.
+    SessionStarted {
+        /// Where.
+        desktop: DesktopName,
+        /// Who, if it was said.
+        user: Option<UserName>,
+    },
+    /// A broker or guest says that the user logged out.
+    SessionEnded {
+        /// Where.
+        desktop: DesktopName,
+    },
+    /// Change nothing on the host until this hold ends.
+    Hold {
+        /// Unique bus name of the holder.
+        owner: String,
+        /// Shown to people.
+        reason: String,
+        /// The cookie that ends it.
+        reply: oneshot::Sender<u32>,
+    },
+    /// One hold ends. The reply says whether this owner had it.
+    EndHold {
+        /// Unique bus name of the caller.
+        owner: String,
+        /// From `Hold`.
+        cookie: u32,
+        /// Whether it existed and was the caller's.
+        reply: oneshot::Sender<bool>,
+    },
+    /// Somebody left the bus: all holds of that name end.
+    OwnerLeft {
+        /// Unique bus name.
+        owner: String,
+    },
+    /// Look again.
+    Reconcile,
+    /// The history on disk changed other than by the loop's own records: learn it again.
+    HistoryImported,
+}
