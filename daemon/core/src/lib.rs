@@ -4,7 +4,15 @@
 //! package `headstartd`, observes the host, asks this package what should be done, and does it.
 
 pub mod backtest;
+pub mod chance;
+pub mod desktop;
+pub mod gpu;
 pub mod id;
+pub mod observed;
+pub mod plan;
+pub mod policy;
 pub mod request;
+pub mod step;
 pub mod trace;
+pub mod track;
 pub mod unit;

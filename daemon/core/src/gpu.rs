@@ -1,0 +1,414 @@
+//! A physical function and what lives on it: profiles, existing vGPUs, and the partitioning rule that says what still fits.
+//!
+//! The rules follow the vendors' documents: NVIDIA vGPU user guide 17/18, sections 2.9 (equal size, mixed size) and 2.11 (MIG);
+//! AMD MxGPU, whose VFs are made when the driver loads; the kernel's `sriov_numvfs`. Deliberately not here: who should get what
+//! (`plan`), and how a device is made (`step` and the adapters).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::id::{MdevUuid, PciAddress, ProfileName};
+use crate::unit::FramebufferMib;
+
+/// How vGPUs of this PF are made and taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// A mediated device is created on the parent and removed again (`mdev_supported_types/*/create`).
+    Mdev,
+    /// A VF is given a vGPU type (`current_vgpu_type`), NVIDIA's vendor VFIO.
+    VfioVariant,
+    /// The VF itself is what a domain gets: AMD MxGPU, Intel, any other SR-IOV device.
+    Vf,
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Interface::Mdev => "mdev",
+            Interface::VfioVariant => "vfio-variant",
+            Interface::Vf => "sriov",
+        })
+    }
+}
+
+/// What may exist side by side on one PF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitioning {
+    /// NVIDIA time-sliced, equal size: all vGPUs have the framebuffer of the first, until the last is gone.
+    EqualSize {
+        /// Whether series (A, B, Q) of one size may stand side by side; else only the identical type.
+        series_may_mix: bool,
+    },
+    /// NVIDIA time-sliced, mixed size: each vGPU takes a placement, a run of slots that begins at one of its profile's starts.
+    MixedSize {
+        /// Slots in all.
+        slots: u16,
+    },
+    /// MIG: as mixed size, the slots being memory slices.
+    Mig {
+        /// Memory slices in all (8 on A100, H100).
+        slots: u16,
+    },
+    /// VFs of equal share that exist since the driver was loaded (AMD MxGPU).
+    FixedVfs,
+    /// VFs come all at once through `sriov_numvfs`, and go all at once.
+    SrIov {
+        /// `sriov_totalvfs`, or fewer if the operator says so.
+        vfs: u16,
+    },
+}
+
+impl fmt::Display for Partitioning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Partitioning::EqualSize { series_may_mix: true } => f.write_str("equal size, series may mix"),
+            Partitioning::EqualSize { series_may_mix: false } => f.write_str("equal size, one type"),
+            Partitioning::MixedSize { slots } => write!(f, "mixed size, {slots} slots"),
+            Partitioning::Mig { slots } => write!(f, "MIG, {slots} memory slices"),
+            Partitioning::FixedVfs => f.write_str("fixed VFs"),
+            Partitioning::SrIov { vfs } => write!(f, "SR-IOV, {vfs} VFs"),
+        }
+    }
+}
+
+/// A size and series that a PF can give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Marketing name.
+    pub name: ProfileName,
+    /// Framebuffer of one.
+    pub framebuffer: FramebufferMib,
+    /// Most of this profile on one PF, by the vendor's table.
+    pub max_instances: u16,
+    /// Slots that one takes under mixed size or MIG; 0 elsewhere.
+    pub slots: u16,
+    /// Slots at which one may begin under mixed size or MIG, ascending; empty elsewhere.
+    pub starts: Vec<u16>,
+}
+
+/// A device that a domain can be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceId {
+    /// A mediated device.
+    Mdev(MdevUuid),
+    /// A virtual function.
+    Vf(PciAddress),
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceId::Mdev(uuid) => uuid.fmt(f),
+            DeviceId::Vf(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Whether somebody has a device open (`vm_name`, an open VFIO group): the host's word, apart from what domains say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Nobody.
+    No,
+    /// This process or VM.
+    By(String),
+    /// It could not be read.
+    Unknown(String),
+}
+
+/// A vGPU that exists. A plain VF exists as soon as VFs are on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vgpu {
+    /// Its profile; none if the driver names one that we do not know.
+    pub profile: Option<ProfileName>,
+    /// Its first slot under mixed size or MIG.
+    pub start: Option<u16>,
+    /// Whether it is open.
+    pub opened: Opened,
+}
+
+/// Whether the PF can be worked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GpuState {
+    /// Driver there, types published.
+    Ready,
+    /// It cannot take anything now, and what is on it is known.
+    NotReady(String),
+    /// What is on it could not be read: nothing on it may be touched.
+    Unknown(String),
+}
+
+/// A physical function that was given to headstart whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    /// Its address.
+    pub address: PciAddress,
+    /// Board name.
+    pub name: String,
+    /// Whole framebuffer.
+    pub framebuffer: FramebufferMib,
+    /// How vGPUs are made.
+    pub interface: Interface,
+    /// What may stand side by side.
+    pub partitioning: Partitioning,
+    /// What it can give, in a fixed order.
+    pub profiles: Vec<Profile>,
+    /// VFs that are enabled, ascending; empty for mdev on the PF.
+    pub vfs: Vec<PciAddress>,
+    /// What exists on it.
+    pub vgpus: BTreeMap<DeviceId, Vgpu>,
+    /// Whether it can be worked with.
+    pub state: GpuState,
+}
+
+/// Why something does not fit on a PF.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// This PF has no such profile.
+    NotOffered,
+    /// The size class is taken by another size.
+    OtherSize(FramebufferMib),
+    /// Another type is there and series may not mix.
+    OtherType(ProfileName),
+    /// The vendor's limit for the profile is reached.
+    AllInstances(u16),
+    /// Not enough framebuffer is left.
+    NoFramebuffer,
+    /// No run of slots is free at any permitted start.
+    NoPlacement,
+    /// Every VF is taken.
+    NoVf,
+    /// Something of unknown profile is on it.
+    UnknownTenant(DeviceId),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NotOffered => f.write_str("it does not offer the profile"),
+            Refusal::OtherSize(size) => write!(f, "it is bound to vGPUs of {size} until the last of them is gone"),
+            Refusal::OtherType(profile) => write!(f, "it is bound to {profile} until the last of them is gone"),
+            Refusal::AllInstances(most) => write!(f, "all {most} instances of the profile are taken"),
+            Refusal::NoFramebuffer => f.write_str("its framebuffer is used up"),
+            Refusal::NoPlacement => f.write_str("no placement is free"),
+            Refusal::NoVf => f.write_str("every VF is taken"),
+            Refusal::UnknownTenant(device) => write!(f, "{device} on it has a profile that is not known"),
+        }
+    }
+}
+
+/// One vGPU on a PF as far as the partitioning rule cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant<'a> {
+    /// Its profile, if known.
+    pub profile: Option<&'a ProfileName>,
+    /// Its first slot, where slots matter.
+    pub start: Option<u16>,
+}
+
+impl Gpu {
+    /// The profile of this name.
+    pub fn profile(&self, name: &ProfileName) -> Option<&Profile> {
+        self.profiles.iter().find(|profile| profile.name == *name)
+    }
+
+    /// Room beside `tenants` for one more of `profile`: its start where slots matter, else none. With `at`, only that start will do.
+    ///
+    /// # Errors
+    /// Why it does not fit.
+    pub fn fit(&self, tenants: &[Tenant<'_>], profile: &ProfileName, at: Option<u16>) -> Result<Option<u16>, Refusal> {
+        let new = self.profile(profile).ok_or(Refusal::NotOffered)?;
+        if tenants.iter().filter(|t| t.profile == Some(profile)).count() >= usize::from(new.max_instances) {
+            return Err(Refusal::AllInstances(new.max_instances));
+        }
+        let vfs = match self.partitioning {
+            Partitioning::SrIov { vfs } => Some(usize::from(vfs)),
+            _ if self.interface == Interface::Mdev && self.vfs.is_empty() => None,
+            _ => Some(self.vfs.len()),
+        };
+        if vfs.is_some_and(|vfs| tenants.len() >= vfs) {
+            return Err(Refusal::NoVf);
+        }
+        match self.partitioning {
+            Partitioning::FixedVfs | Partitioning::SrIov { .. } => Ok(None),
+            Partitioning::EqualSize { series_may_mix } => {
+                for tenant in tenants {
+                    let Some(name) = tenant.profile else { continue };
+                    let size = self.profile(name).map(|p| p.framebuffer);
+                    match size {
+                        Some(size) if size != new.framebuffer => return Err(Refusal::OtherSize(size)),
+                        Some(_) if !series_may_mix && name != profile => {
+                            return Err(Refusal::OtherType(name.clone()));
+                        }
+                        _ => {}
+                    }
+                }
+                self.all_known(tenants)?;
+                let each = u64::from(new.framebuffer.get());
+                let needed = each * (tenants.len() as u64 + 1);
+                if needed > u64::from(self.framebuffer.get()) { Err(Refusal::NoFramebuffer) } else { Ok(None) }
+            }
+            Partitioning::MixedSize { slots } | Partitioning::Mig { slots } => {
+                self.all_known(tenants)?;
+                self.free_start(tenants, new, slots, at).map(Some)
+            }
+        }
+    }
+
+    /// A tenant whose size is not known closes the PF for more.
+    fn all_known(&self, tenants: &[Tenant<'_>]) -> Result<(), Refusal> {
+        let known = |t: &Tenant<'_>| t.profile.is_some_and(|name| self.profile(name).is_some());
+        if tenants.iter().all(known) {
+            return Ok(());
+        }
+        let culprit = self.vgpus.iter().find(|(_, v)| v.profile.as_ref().is_none_or(|p| self.profile(p).is_none()));
+        Err(culprit.map_or(Refusal::NoFramebuffer, |(device, _)| Refusal::UnknownTenant(*device)))
+    }
+
+    /// The start for `new`. Large profiles take the lowest free start and small ones the highest, so that the small do not cut
+    /// the large off; the order is fixed, so that the choice stays the same while others are carried out.
+    fn free_start(&self, tenants: &[Tenant<'_>], new: &Profile, slots: u16, at: Option<u16>) -> Result<u16, Refusal> {
+        let mut taken = Vec::with_capacity(tenants.len());
+        for tenant in tenants {
+            let size = tenant.profile.and_then(|name| self.profile(name)).map_or(slots, |p| p.slots);
+            // Without a start the place is not known: it could be anywhere, so nothing can be promised.
+            let start = tenant.start.ok_or(Refusal::NoPlacement)?;
+            taken.push(start..start.saturating_add(size));
+        }
+        let free = |start: &u16| {
+            let end = start.saturating_add(new.slots);
+            at.is_none_or(|at| at == *start)
+                && end <= slots
+                && taken.iter().all(|run| run.end <= *start || end <= run.start)
+        };
+        let small = u32::from(new.slots) * 4 <= u32::from(slots);
+        let start = if small { new.starts.iter().rev().find(|s| free(s)) } else { new.starts.iter().find(|s| free(s)) };
+        start.copied().ok_or(Refusal::NoPlacement)
+    }
+
+    /// How many of one profile an empty PF of this kind holds; 0 if it does not offer it.
+    pub fn capacity(&self, profile: &ProfileName) -> u16 {
+        let Some(p) = self.profile(profile) else { return 0 };
+        let by_vfs = match self.partitioning {
+            Partitioning::SrIov { vfs } => vfs,
+            _ if self.interface == Interface::Mdev && self.vfs.is_empty() => u16::MAX,
+            _ => self.vfs.len() as u16,
+        };
+        let by_size = match self.partitioning {
+            Partitioning::EqualSize { .. } => {
+                self.framebuffer.get().checked_div(p.framebuffer.get()).map_or(0, |n| n.min(u32::from(u16::MAX)) as u16)
+            }
+            Partitioning::MixedSize { .. } | Partitioning::Mig { .. } => p.starts.len() as u16,
+            Partitioning::FixedVfs | Partitioning::SrIov { .. } => u16::MAX,
+        };
+        p.max_instances.min(by_vfs).min(by_size)
+    }
+
+    /// Framebuffer of one vGPU of this profile; 0 if that is not known.
+    pub fn framebuffer_of(&self, profile: Option<&ProfileName>) -> FramebufferMib {
+        profile.and_then(|name| self.profile(name)).map_or(FramebufferMib::new(0), |p| p.framebuffer)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn profile(name: &str, mib: u32, max: u16, slots: u16, starts: &[u16]) -> Profile {
+        Profile {
+            name: name.parse().unwrap(),
+            framebuffer: FramebufferMib::new(mib),
+            max_instances: max,
+            slots,
+            starts: starts.to_vec(),
+        }
+    }
+
+    fn gpu(partitioning: Partitioning, interface: Interface, vfs: u32, profiles: Vec<Profile>) -> Gpu {
+        let address: PciAddress = "0000:3b:00.0".parse().unwrap();
+        Gpu {
+            address,
+            name: "test".into(),
+            framebuffer: FramebufferMib::new(24_576),
+            interface,
+            partitioning,
+            profiles,
+            vfs: (0..vfs).filter_map(|n| address.offset(4 + n)).collect(),
+            vgpus: BTreeMap::new(),
+            state: GpuState::Ready,
+        }
+    }
+
+    fn fit(gpu: &Gpu, tenants: &[(&str, Option<u16>)], new: &str) -> String {
+        let names: Vec<ProfileName> = tenants.iter().map(|(n, _)| n.parse().unwrap()).collect();
+        let tenants: Vec<Tenant<'_>> =
+            names.iter().zip(tenants).map(|(n, (_, start))| Tenant { profile: Some(n), start: *start }).collect();
+        match gpu.fit(&tenants, &new.parse().unwrap(), None) {
+            Ok(None) => "fits".into(),
+            Ok(Some(start)) => format!("fits at {start}"),
+            Err(refusal) => refusal.to_string(),
+        }
+    }
+
+    #[test]
+    fn equal_size_is_bound_by_the_first() {
+        let profiles = || {
+            vec![profile("X-2Q", 2048, 12, 0, &[]), profile("X-2B", 2048, 12, 0, &[]), profile("X-8Q", 8192, 3, 0, &[])]
+        };
+        let mut gpu = gpu(Partitioning::EqualSize { series_may_mix: true }, Interface::VfioVariant, 16, profiles());
+        assert_eq!(fit(&gpu, &[], "X-8Q"), "fits");
+        assert_eq!(fit(&gpu, &[("X-2B", None)], "X-2Q"), "fits");
+        assert_eq!(
+            fit(&gpu, &[("X-2B", None)], "X-8Q"),
+            "it is bound to vGPUs of 2048 MiB until the last of them is gone"
+        );
+        assert_eq!(fit(&gpu, &[("X-8Q", None); 3], "X-8Q"), "all 3 instances of the profile are taken");
+        assert_eq!(fit(&gpu, &[], "Y-1Q"), "it does not offer the profile");
+        gpu.partitioning = Partitioning::EqualSize { series_may_mix: false };
+        assert_eq!(fit(&gpu, &[("X-2B", None)], "X-2Q"), "it is bound to X-2B until the last of them is gone");
+        gpu.vfs.truncate(1);
+        assert_eq!(fit(&gpu, &[("X-2Q", None)], "X-2Q"), "every VF is taken");
+    }
+
+    #[test]
+    fn mixed_size_places_large_low_and_small_high() {
+        let profiles = vec![profile("L4-6Q", 6144, 4, 6, &[0, 6, 12, 18]), profile("L4-12Q", 12_288, 2, 12, &[0, 12])];
+        let gpu = gpu(Partitioning::MixedSize { slots: 24 }, Interface::VfioVariant, 16, profiles);
+        assert_eq!(fit(&gpu, &[], "L4-6Q"), "fits at 18");
+        assert_eq!(fit(&gpu, &[("L4-6Q", Some(18))], "L4-12Q"), "fits at 0");
+        assert_eq!(fit(&gpu, &[("L4-6Q", Some(18)), ("L4-12Q", Some(0))], "L4-12Q"), "no placement is free");
+        assert_eq!(fit(&gpu, &[("L4-6Q", None)], "L4-6Q"), "no placement is free");
+    }
+
+    #[test]
+    fn mig_slices_begin_where_the_driver_allows() {
+        let profiles = vec![
+            profile("A100-1-5C", 4864, 7, 1, &[0, 1, 2, 3, 4, 5, 6]),
+            profile("A100-3-20C", 19_968, 2, 4, &[0, 4]),
+        ];
+        let gpu = gpu(Partitioning::Mig { slots: 8 }, Interface::VfioVariant, 16, profiles);
+        assert_eq!(fit(&gpu, &[("A100-1-5C", Some(6))], "A100-3-20C"), "fits at 0");
+        assert_eq!(fit(&gpu, &[("A100-1-5C", Some(6)), ("A100-1-5C", Some(0))], "A100-3-20C"), "no placement is free");
+    }
+
+    #[test]
+    fn what_is_unknown_closes_the_gpu() {
+        let mut gpu = gpu(
+            Partitioning::EqualSize { series_may_mix: true },
+            Interface::Mdev,
+            0,
+            vec![profile("X-2Q", 2048, 12, 0, &[])],
+        );
+        let device = DeviceId::Mdev("11111111-2222-3333-4444-555555555555".parse().unwrap());
+        gpu.vgpus.insert(device, Vgpu { profile: None, start: None, opened: Opened::No });
+        let refusal = gpu.fit(&[Tenant { profile: None, start: None }], &"X-2Q".parse().unwrap(), None).unwrap_err();
+        assert_eq!(refusal, Refusal::UnknownTenant(device));
+    }
+
+    #[test]
+    fn plain_vfs_are_counted() {
+        let gpu = gpu(Partitioning::FixedVfs, Interface::Vf, 2, vec![profile("V710-1/2", 14_000, 2, 0, &[])]);
+        assert_eq!(fit(&gpu, &[("V710-1/2", None)], "V710-1/2"), "fits");
+        assert_eq!(fit(&gpu, &[("V710-1/2", None); 2], "V710-1/2"), "all 2 instances of the profile are taken");
+        assert_eq!(gpu.capacity(&"V710-1/2".parse().unwrap()), 2);
+    }
+}

@@ -1,0 +1,186 @@
+//! The host as it was seen in one look, with what could not be seen named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::desktop::Settings;
+use crate::gpu::{DeviceId, Gpu, Opened};
+use crate::id::{DesktopName, DomainUuid, PciAddress};
+use crate::unit::Time;
+
+/// Whether a domain runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Shut off: its definition can be changed.
+    Off,
+    /// Runs.
+    Running {
+        /// The guest is up as far as can be told; devices can be plugged, users can log in.
+        ready: bool,
+    },
+    /// On its way down.
+    Stopping,
+    /// It could not be read.
+    Unknown(String),
+}
+
+/// Whether somebody is at a desktop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Nobody.
+    None,
+    /// Somebody wants in and waits for the desktop or its GPU.
+    Waiting {
+        /// Since when.
+        since: Time,
+    },
+    /// A user is logged in.
+    Active {
+        /// Since when.
+        since: Time,
+    },
+    /// It could not be read.
+    Unknown(String),
+}
+
+/// How a domain has a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// In the definition; if the domain runs, the guest has it.
+    Attached,
+    /// The guest was asked to let go and has not answered.
+    Detaching,
+    /// The guest refused to let go. It has the device until the domain is off.
+    DetachRefused,
+}
+
+/// A device that a domain names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hostdev {
+    /// Which device.
+    pub device: DeviceId,
+    /// In which state.
+    pub attachment: Attachment,
+    /// It bears our mark (the alias `ua-headstart-…`): we attached it.
+    pub ours: bool,
+}
+
+/// A libvirt domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// Its identity.
+    pub uuid: DomainUuid,
+    /// Its name now.
+    pub name: DesktopName,
+    /// Whether it runs.
+    pub power: Power,
+    /// What it names.
+    pub hostdevs: Vec<Hostdev>,
+    /// Whether somebody is there.
+    pub login: Login,
+    /// What its metadata says; none if it does not opt in.
+    pub settings: Option<Settings>,
+}
+
+/// What could not be seen at all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gap {
+    /// The list of domains: libvirt did not answer, so any device may be in use.
+    Domains,
+    /// A PF that should be there.
+    Gpu(PciAddress),
+}
+
+/// Something an administrator should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Address, domain name or path.
+    pub object: String,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.text)
+    }
+}
+
+/// The host in one look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// PFs that were given to headstart.
+    pub gpus: BTreeMap<PciAddress, Gpu>,
+    /// All domains, also those that headstart does not manage.
+    pub domains: BTreeMap<DomainUuid, Domain>,
+    /// What could not be seen.
+    pub gaps: BTreeSet<Gap>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl Observed {
+    /// Which domains name each device; the first is the holder, a second is a mistake of somebody else.
+    pub fn holders(&self) -> BTreeMap<DeviceId, Vec<DomainUuid>> {
+        let mut holders: BTreeMap<DeviceId, Vec<DomainUuid>> = BTreeMap::new();
+        for domain in self.domains.values() {
+            for hostdev in &domain.hostdevs {
+                holders.entry(hostdev.device).or_default().push(domain.uuid);
+            }
+        }
+        holders
+    }
+
+    /// The PF on which a device lives.
+    pub fn gpu_of(&self, device: DeviceId) -> Option<&Gpu> {
+        self.gpus.values().find(|gpu| gpu.vgpus.contains_key(&device))
+    }
+}
+
+/// Whose a device is, seen from the whole observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// Nobody names it or has it open, and it is ours to take away.
+    Idle,
+    /// One of our desktops has it.
+    Desktop(DomainUuid),
+    /// Somebody else's, or nobody knows: counted, never touched.
+    Foreign(String),
+}
+
+/// Whose `device` is. `managed` are the domains that headstart manages; `holders` as from [`Observed::holders`].
+///
+/// An idle mdev is ours only if its UUID is one that we would derive for a managed domain; an idle VF of a PF that was given
+/// to us whole is ours.
+pub fn tenure(
+    device: DeviceId,
+    opened: &Opened,
+    holders: &BTreeMap<DeviceId, Vec<DomainUuid>>,
+    observed: &Observed,
+    managed: &dyn Fn(DomainUuid) -> bool,
+    derived: &BTreeSet<DeviceId>,
+) -> Tenure {
+    if let Some(names) = holders.get(&device) {
+        if let [only] = names.as_slice()
+            && managed(*only)
+        {
+            return Tenure::Desktop(*only);
+        }
+        let names: Vec<&str> =
+            names.iter().filter_map(|uuid| observed.domains.get(uuid)).map(|domain| domain.name.as_str()).collect();
+        return Tenure::Foreign(names.join(", "));
+    }
+    if observed.gaps.contains(&Gap::Domains) {
+        return Tenure::Foreign("the list of domains could not be read".into());
+    }
+    match opened {
+        Opened::By(who) => Tenure::Foreign(who.clone()),
+        Opened::Unknown(why) => Tenure::Foreign(why.clone()),
+        Opened::No => match device {
+            DeviceId::Mdev(_) if !derived.contains(&device) => {
+                Tenure::Foreign("an mdev that headstart did not make".into())
+            }
+            _ => Tenure::Idle,
+        },
+    }
+}

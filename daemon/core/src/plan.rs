@@ -1,0 +1,572 @@
+//! Forecast, requests and the host as seen → who should have what, and why.
+//!
+//! A plan cannot fail: it yields the desired state and, for every desktop, a verdict with its reason. Placement keeps what is
+//! attached and still fits, then takes the first fit in a fixed order; it looks at nothing that its own steps change, so that the
+//! plan stays the same while it is carried out. Not here: the order of acts (`step`), and how likely a login is (`forecast`).
+
+mod reason;
+mod room;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use reason::Reason;
+use room::{Placed, Room};
+
+use crate::chance::Chance;
+use crate::desktop::{AttachMode, Desktop};
+use crate::gpu::{DeviceId, GpuState, Interface, Partitioning};
+use crate::id::{DomainUuid, PciAddress, ProfileName};
+use crate::observed::{Attachment, Domain, Login, Observed, Power, Tenure, tenure};
+use crate::policy::Policy;
+use crate::request::{Offer, Preallocation, Way, Wish};
+use crate::step::{Desired, Want, our_hostdev};
+use crate::track::{Track, Tracks, is_ready};
+use crate::unit::{Probability, Span, Time};
+
+/// A reservation that is held counts this much more than one that would be made, so that devices do not change hands for nothing.
+const HELD_COUNTS: f64 = 1.5;
+
+/// A request that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// What is asked.
+    pub wish: Wish,
+    /// Since when.
+    pub since: Time,
+}
+
+/// What takes nothing new for a while, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quarantine {
+    /// PFs.
+    pub gpus: BTreeMap<PciAddress, String>,
+    /// Domains.
+    pub domains: BTreeMap<DomainUuid, String>,
+}
+
+/// Everything a plan is made of.
+#[derive(Clone, Copy)]
+pub struct Situation<'a> {
+    /// The instant of the round.
+    pub now: Time,
+    /// What the administrator decided.
+    pub policy: &'a Policy,
+    /// Desktops under management.
+    pub desktops: &'a BTreeMap<DomainUuid, Desktop>,
+    /// What the forecast means for each.
+    pub chances: &'a BTreeMap<DomainUuid, Chance>,
+    /// How long before a login work must start, for each.
+    pub leads: &'a BTreeMap<DomainUuid, Span>,
+    /// Requests that stand.
+    pub standing: &'a BTreeMap<DomainUuid, Standing>,
+    /// What is remembered of each.
+    pub tracks: &'a Tracks,
+    /// What takes nothing new.
+    pub quarantine: &'a Quarantine,
+    /// The host.
+    pub observed: &'a Observed,
+}
+
+/// What the plan says about one desktop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Why.
+    pub reason: Reason,
+    /// What a request would be answered.
+    pub offer: Offer,
+    /// The chance it was decided on.
+    pub chance: Chance,
+}
+
+/// The desired state, and why.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Who should have what.
+    pub desired: Desired,
+    /// One for each desktop.
+    pub verdicts: BTreeMap<DomainUuid, Verdict>,
+}
+
+/// What a desktop asks of the plan.
+enum Claim {
+    /// Leave everything as it is.
+    HandsOff(Reason),
+    /// It keeps the device it has, whatever else.
+    Keep(Reason),
+    /// It competes for room.
+    Compete { value: f64, waiting: bool, protected: bool, reason: Reason },
+    /// It gets nothing, and gives back what it has.
+    Nothing(Reason),
+}
+
+/// A claim that competes.
+struct Contender<'a> {
+    desktop: &'a Desktop,
+    value: f64,
+    waiting: bool,
+    protected: bool,
+    reason: Reason,
+    /// Where its device is, if it has one that it could keep.
+    held: Option<(PciAddress, Placed)>,
+    profiles: Vec<ProfileName>,
+}
+
+/// Makes the plan.
+pub fn plan(situation: &Situation<'_>) -> Plan {
+    Planner::new(situation).run()
+}
+
+struct Planner<'a> {
+    s: &'a Situation<'a>,
+    desired: Desired,
+    reasons: BTreeMap<DomainUuid, Reason>,
+    /// Devices of ours and where they are.
+    places: BTreeMap<DeviceId, PciAddress>,
+    known_profiles: Arc<[ProfileName]>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(s: &'a Situation<'a>) -> Self {
+        let places =
+            s.observed.gpus.values().flat_map(|gpu| gpu.vgpus.keys().map(|device| (*device, gpu.address))).collect();
+        let known: BTreeSet<ProfileName> =
+            s.observed.gpus.values().flat_map(|gpu| gpu.profiles.iter().map(|p| p.name.clone())).collect();
+        Self {
+            s,
+            desired: Desired::default(),
+            reasons: BTreeMap::new(),
+            places,
+            known_profiles: known.into_iter().collect(),
+        }
+    }
+
+    fn run(mut self) -> Plan {
+        let mut contenders = Vec::new();
+        for desktop in self.s.desktops.values() {
+            let Some(domain) = self.s.observed.domains.get(&desktop.uuid) else { continue };
+            match self.claim(desktop, domain) {
+                Claim::HandsOff(reason) => {
+                    self.desired.hands_off.insert(desktop.uuid);
+                    self.reasons.insert(desktop.uuid, reason);
+                }
+                Claim::Keep(reason) => self.keep(desktop, domain, reason),
+                Claim::Nothing(reason) => {
+                    self.release(desktop, domain);
+                    self.reasons.insert(desktop.uuid, reason);
+                }
+                Claim::Compete { value, waiting, protected, reason } => {
+                    let profiles = self.profiles(desktop);
+                    let held = self.held(domain).filter(|(_, placed)| {
+                        placed.profile.as_ref().is_some_and(|profile| profiles.contains(profile))
+                    });
+                    contenders.push(Contender { desktop, value, waiting, protected, reason, held, profiles });
+                }
+            }
+        }
+        contenders.sort_by(|a, b| {
+            let by_priority = b.desktop.priority.cmp(&a.desktop.priority);
+            by_priority.then(b.value.total_cmp(&a.value)).then(a.desktop.uuid.cmp(&b.desktop.uuid))
+        });
+        let quarantine = &self.s.quarantine.gpus;
+        let mut room = Room::new(&self.s.observed.gpus, quarantine, self.base(&contenders), self.demand());
+        self.place(&contenders, &mut room);
+        self.enable_vfs();
+        let verdicts = self.verdicts(&room);
+        Plan { desired: self.desired, verdicts }
+    }
+
+    /// What a desktop asks, from its state, its forecast and the requests; before any competition.
+    fn claim(&self, desktop: &Desktop, domain: &Domain) -> Claim {
+        let policy = self.s.policy;
+        let empty = Track::default();
+        let track = self.s.tracks.get(&desktop.uuid).unwrap_or(&empty);
+        if domain.hostdevs.iter().any(|hostdev| !hostdev.ours && self.places.contains_key(&hostdev.device)) {
+            return Claim::HandsOff(Reason::ForeignDevice);
+        }
+        let hostdev = our_hostdev(domain);
+        if let Some(why) = self.s.quarantine.domains.get(&desktop.uuid) {
+            let reason = Reason::Quarantined { why: why.clone() };
+            return if hostdev.is_some() { Claim::HandsOff(reason) } else { Claim::Nothing(reason) };
+        }
+        if let Power::Unknown(why) = &domain.power {
+            return Claim::HandsOff(Reason::Unknown { why: why.clone() });
+        }
+        let wish = self.s.standing.get(&desktop.uuid);
+        let can_attach = match domain.power {
+            Power::Off => true,
+            Power::Running { .. } => desktop.attach == AttachMode::Live,
+            _ => false,
+        };
+        let waits =
+            |since| Claim::Compete { value: 2.0, waiting: true, protected: true, reason: Reason::Waiting { since } };
+        match &domain.login {
+            Login::Unknown(why) => return Claim::HandsOff(Reason::Unknown { why: why.clone() }),
+            Login::Active { .. } | Login::Waiting { .. } if hostdev.is_some() => {
+                return if matches!(domain.login, Login::Active { .. }) {
+                    Claim::HandsOff(Reason::InUse)
+                } else {
+                    Claim::Keep(Reason::Arriving)
+                };
+            }
+            Login::Active { .. } | Login::Waiting { .. } if !can_attach => {
+                return Claim::Nothing(Reason::WaitsForDomainOff);
+            }
+            Login::Active { since } | Login::Waiting { since } => return waits(*since),
+            Login::None => {}
+        }
+        if let Some(until) = track.logout_at.map(|left| left + policy.grace)
+            && hostdev.is_some()
+            && until > self.s.now
+        {
+            return Claim::Keep(Reason::Grace { until });
+        }
+        if hostdev.is_some_and(|hostdev| hostdev.attachment != Attachment::Attached) {
+            return Claim::Nothing(if desktop.attach == AttachMode::Live {
+                Reason::UnplugRefusedOrPending
+            } else {
+                Reason::Releasing
+            });
+        }
+        if hostdev.is_none() && !can_attach {
+            return Claim::Nothing(Reason::WaitsForDomainOff);
+        }
+        if let Some(standing) = wish
+            && standing.since + policy.wish_valid > self.s.now
+        {
+            return waits(standing.since);
+        }
+        self.reservation(desktop, track, hostdev.is_some(), wish)
+    }
+
+    /// Whether a desktop at which nobody is, and for which nobody asked, gets or keeps a reservation.
+    fn reservation(&self, desktop: &Desktop, track: &Track, held: bool, wish: Option<&Standing>) -> Claim {
+        let policy = self.s.policy;
+        if desktop.attach == AttachMode::Request || !desktop.preallocate {
+            return Claim::Nothing(Reason::NothingAhead);
+        }
+        if wish.is_some_and(|standing| standing.wish.preallocation == Preallocation::Decline) {
+            return Claim::Nothing(Reason::Declined);
+        }
+        let p = self.s.chances.get(&desktop.uuid).map_or(Probability::ZERO, |chance| chance.now);
+        if held {
+            let until = track.held_since.map(|since| since + policy.minimum_hold);
+            let protected = until.is_some_and(|until| until > self.s.now);
+            let value = p.get() * HELD_COUNTS;
+            if p >= policy.release {
+                let reason = Reason::Reserved { confidence: p, threshold: policy.release };
+                return Claim::Compete { value, waiting: false, protected, reason };
+            }
+            if let Some(until) = until.filter(|_| protected) {
+                let reason = Reason::MinimumHold { confidence: p, until };
+                return Claim::Compete { value, waiting: false, protected, reason };
+            }
+            return Claim::Nothing(Reason::BelowRelease { confidence: p, threshold: policy.release });
+        }
+        if p >= policy.take {
+            let reason = Reason::Reserved { confidence: p, threshold: policy.take };
+            return Claim::Compete { value: p.get(), waiting: false, protected: false, reason };
+        }
+        Claim::Nothing(Reason::BelowTake { confidence: p, threshold: policy.take })
+    }
+
+    /// The profiles a desktop may get, in order of wish.
+    fn profiles(&self, desktop: &Desktop) -> Vec<ProfileName> {
+        match self.s.standing.get(&desktop.uuid).and_then(|standing| standing.wish.profile.clone()) {
+            Some(profile) => vec![profile],
+            None => desktop.profiles.clone(),
+        }
+    }
+
+    /// Where the device of a desktop is, and what.
+    fn held(&self, domain: &Domain) -> Option<(PciAddress, Placed)> {
+        let device = our_hostdev(domain)?.device;
+        let address = *self.places.get(&device)?;
+        let vgpu = self.s.observed.gpus.get(&address)?.vgpus.get(&device)?;
+        Some((address, Placed { profile: vgpu.profile.clone(), start: vgpu.start }))
+    }
+
+    /// A desktop keeps its device as it is.
+    fn keep(&mut self, desktop: &Desktop, domain: &Domain, reason: Reason) {
+        match self.held(domain) {
+            Some((gpu, Placed { profile: Some(profile), start })) => {
+                let run = domain.power != Power::Off || matches!(domain.login, Login::Waiting { .. });
+                self.desired.wants.insert(desktop.uuid, Want { gpu, profile, start, run });
+            }
+            // Its device is not seen: whoever waits there gets a new one, else it stays as it is.
+            None if matches!(domain.login, Login::Waiting { .. }) && domain.power == Power::Off => {}
+            _ => {
+                self.desired.hands_off.insert(desktop.uuid);
+            }
+        }
+        self.reasons.insert(desktop.uuid, reason);
+    }
+
+    /// A desktop gives its device back: one that must be off for that is shut down.
+    fn release(&mut self, desktop: &Desktop, domain: &Domain) {
+        let Some(hostdev) = our_hostdev(domain) else { return };
+        let plugs = desktop.attach == AttachMode::Live && hostdev.attachment != Attachment::DetachRefused;
+        let running = matches!(domain.power, Power::Running { .. });
+        if running && !plugs && self.s.policy.shut_down_after_logout && domain.login == Login::None {
+            self.desired.shut_down.insert(desktop.uuid);
+        }
+    }
+
+    /// What stands on every PF before anybody new is placed: everything but our own idle devices, which serve whoever is
+    /// placed, and which carrying out the plan changes.
+    fn base(&self, contenders: &[Contender<'_>]) -> BTreeMap<PciAddress, Vec<Placed>> {
+        let observed = self.s.observed;
+        let holders = observed.holders();
+        let derived: BTreeSet<DeviceId> = self.s.desktops.keys().map(|uuid| DeviceId::Mdev(uuid.mdev())).collect();
+        let managed = |uuid| self.s.desktops.contains_key(&uuid);
+        let holding: BTreeSet<DomainUuid> = contenders
+            .iter()
+            .filter(|contender| contender.held.is_some())
+            .map(|contender| contender.desktop.uuid)
+            .chain(self.desired.wants.keys().copied())
+            .collect();
+        let mut base: BTreeMap<PciAddress, Vec<Placed>> = BTreeMap::new();
+        for gpu in observed.gpus.values() {
+            for (device, vgpu) in &gpu.vgpus {
+                let counts = match tenure(*device, &vgpu.opened, &holders, observed, &managed, &derived) {
+                    Tenure::Idle => false,
+                    Tenure::Foreign(_) => true,
+                    // A device that is on its way out makes room for those who are placed now; they wait until it is gone.
+                    Tenure::Desktop(uuid) => holding.contains(&uuid) || !self.goes(uuid),
+                };
+                if counts {
+                    let placed = Placed { profile: vgpu.profile.clone(), start: vgpu.start };
+                    base.entry(gpu.address).or_default().push(placed);
+                }
+            }
+        }
+        base
+    }
+
+    /// This desktop will give its device back by what is decided already.
+    fn goes(&self, uuid: DomainUuid) -> bool {
+        let Some(domain) = self.s.observed.domains.get(&uuid) else { return false };
+        let kept = self.desired.hands_off.contains(&uuid) || self.desired.wants.contains_key(&uuid);
+        let live = self.s.desktops.get(&uuid).is_some_and(|desktop| desktop.attach == AttachMode::Live);
+        let able = domain.power == Power::Off
+            || domain.power == Power::Stopping
+            || live
+            || self.desired.shut_down.contains(&uuid);
+        !kept && able
+    }
+
+    /// Expected logins within the next hours of desktops that have no device, by their first profile.
+    fn demand(&self) -> BTreeMap<ProfileName, f64> {
+        let mut demand = BTreeMap::new();
+        for desktop in self.s.desktops.values() {
+            let has = self.s.observed.domains.get(&desktop.uuid).is_some_and(|domain| our_hostdev(domain).is_some());
+            if let (false, Some(profile), Some(chance)) =
+                (has, desktop.profiles.first(), self.s.chances.get(&desktop.uuid))
+            {
+                *demand.entry(profile.clone()).or_insert(0.0) += chance.soon.get();
+            }
+        }
+        demand
+    }
+
+    /// Gives room by rank; who finds none may take the room of idle reservations that rank lower.
+    fn place(&mut self, contenders: &[Contender<'a>], room: &mut Room<'_>) {
+        let mut evicted: BTreeSet<DomainUuid> = BTreeSet::new();
+        // Who ranks lower can take from fewer: where one found nothing, the next with the same wish need not look.
+        let mut hopeless: BTreeSet<(&[ProfileName], bool)> = BTreeSet::new();
+        for (rank, contender) in contenders.iter().enumerate() {
+            let uuid = contender.desktop.uuid;
+            if evicted.contains(&uuid) {
+                continue;
+            }
+            if let Some((gpu, Placed { profile: Some(profile), start })) = &contender.held {
+                let want = Want { gpu: *gpu, profile: profile.clone(), start: *start, run: true };
+                self.desired.wants.insert(uuid, want);
+                self.reasons.insert(uuid, contender.reason.clone());
+                continue;
+            }
+            // It may have one of a profile that is not wanted any more; that goes first.
+            if let Some(domain) = self.s.observed.domains.get(&uuid) {
+                self.release(contender.desktop, domain);
+            }
+            if let Some((gpu, profile, start)) = find(room, &contender.profiles) {
+                self.grant(contender, room, gpu, profile, start, contender.reason.clone());
+                continue;
+            }
+            let key = (contender.profiles.as_slice(), contender.waiting);
+            if hopeless.contains(&key) {
+                let refusal = refusal(room, &contender.profiles);
+                self.reasons.insert(uuid, refusal);
+                continue;
+            }
+            let Some((gpu, profile, victims)) = victims(contender, &contenders[rank + 1..], &evicted, room) else {
+                hopeless.insert(key);
+                let refusal = refusal(room, &contender.profiles);
+                self.reasons.insert(uuid, refusal);
+                continue;
+            };
+            for victim in victims {
+                if let Some((address, placed)) = &victim.held {
+                    room.free(*address, placed);
+                }
+                evicted.insert(victim.desktop.uuid);
+                if let Some(domain) = self.s.observed.domains.get(&victim.desktop.uuid) {
+                    self.release(victim.desktop, domain);
+                }
+                self.reasons.insert(victim.desktop.uuid, Reason::Outranked { by: contender.desktop.name.clone() });
+            }
+            if let Ok(start) = room.fit(gpu, &profile, &[]) {
+                self.grant(contender, room, gpu, profile, start, contender.reason.clone());
+            }
+        }
+    }
+
+    fn grant(
+        &mut self,
+        contender: &Contender<'_>,
+        room: &mut Room<'_>,
+        gpu: PciAddress,
+        profile: ProfileName,
+        start: Option<u16>,
+        reason: Reason,
+    ) {
+        room.take(gpu, Placed { profile: Some(profile.clone()), start });
+        self.desired.wants.insert(contender.desktop.uuid, Want { gpu, profile, start, run: true });
+        self.reasons.insert(contender.desktop.uuid, reason);
+    }
+
+    /// Plain SR-IOV PFs on which somebody is placed need their VFs.
+    fn enable_vfs(&mut self) {
+        for want in self.desired.wants.values() {
+            if let Some(gpu) = self.s.observed.gpus.get(&want.gpu)
+                && let Partitioning::SrIov { vfs } = gpu.partitioning
+                && gpu.interface == Interface::Vf
+                && gpu.vfs.is_empty()
+                && gpu.state == GpuState::Ready
+            {
+                self.desired.num_vfs.insert(want.gpu, vfs);
+            }
+        }
+    }
+
+    /// One verdict for each desktop, with what a request would be answered.
+    fn verdicts(&mut self, room: &Room<'_>) -> BTreeMap<DomainUuid, Verdict> {
+        let mut memo: BTreeMap<Vec<ProfileName>, Result<(PciAddress, ProfileName), Reason>> = BTreeMap::new();
+        let mut verdicts = BTreeMap::new();
+        for desktop in self.s.desktops.values() {
+            let Some(domain) = self.s.observed.domains.get(&desktop.uuid) else { continue };
+            let reason = self.reasons.remove(&desktop.uuid).unwrap_or(Reason::Unknown { why: "not planned".into() });
+            let chance = self.s.chances.get(&desktop.uuid).copied().unwrap_or_default();
+            let lead = self.s.leads.get(&desktop.uuid).copied().unwrap_or(self.s.policy.lead_cold);
+            let mut offer = Offer {
+                way: Way::Refused,
+                confidence: chance.now,
+                profile: desktop.profiles.first().cloned(),
+                gpu: None,
+                wait: None,
+                reason: reason.sentence(&desktop.time_zone),
+                known_profiles: Arc::clone(&self.known_profiles),
+            };
+            let ready = is_ready(domain);
+            if let Some(want) = self.desired.wants.get(&desktop.uuid) {
+                offer.way =
+                    if matches!(reason, Reason::Waiting { .. }) && !ready { Way::OnDemand } else { Way::Reserved };
+                offer.gpu = Some(want.gpu);
+                offer.profile = Some(want.profile.clone());
+                offer.wait = Some(if ready { Span::ZERO } else { lead });
+            } else if matches!(reason, Reason::InUse) {
+                offer.way = Way::Reserved;
+                offer.wait = Some(Span::ZERO);
+                if let Some((gpu, placed)) = self.held(domain) {
+                    offer.gpu = Some(gpu);
+                    offer.profile = placed.profile;
+                }
+            } else if matches!(reason, Reason::ForeignDevice | Reason::Quarantined { .. }) {
+                // Refused, for the reason given.
+            } else if our_hostdev(domain).is_some()
+                || matches!(reason, Reason::WaitsForDomainOff | Reason::Unknown { .. })
+            {
+                offer.way = Way::Queued;
+            } else {
+                let found = memo.entry(desktop.profiles.clone()).or_insert_with(|| {
+                    let found = find(room, &desktop.profiles).map(|(gpu, profile, _)| (gpu, profile));
+                    found.ok_or_else(|| refusal(room, &desktop.profiles))
+                });
+                match found {
+                    Ok((gpu, profile)) => {
+                        offer.way = Way::OnDemand;
+                        offer.gpu = Some(*gpu);
+                        offer.profile = Some(profile.clone());
+                        offer.wait = Some(lead);
+                        offer.reason = format!("nothing is reserved ({}); made when asked", offer.reason);
+                    }
+                    Err(Reason::NotOffered { profile }) => offer.reason = format!("no GPU here offers {profile}"),
+                    Err(refusal) => {
+                        offer.way = Way::Queued;
+                        offer.reason = refusal.sentence(&desktop.time_zone);
+                    }
+                }
+            }
+            verdicts.insert(desktop.uuid, Verdict { reason, offer, chance });
+        }
+        verdicts
+    }
+}
+
+/// Why none of these profiles fits.
+fn refusal(room: &Room<'_>, profiles: &[ProfileName]) -> Reason {
+    let Some(profile) = profiles.first() else { return Reason::Unknown { why: "no profile is set".into() } };
+    if profiles.iter().all(|profile| !room.offers(profile)) {
+        return Reason::NotOffered { profile: profile.clone() };
+    }
+    Reason::NoCapacity { profile: profile.clone(), why: room.refusal(profile) }
+}
+
+/// The first profile of the wish that fits anywhere, and where.
+fn find(room: &Room<'_>, profiles: &[ProfileName]) -> Option<(PciAddress, ProfileName, Option<u16>)> {
+    profiles.iter().find_map(|profile| room.find(profile).map(|(gpu, start)| (gpu, profile.clone(), start)))
+}
+
+/// The idle reservations that must give way for `claimant`: all on one PF, the least valuable ones, no more than needed. Somebody who
+/// waits, or who has higher priority, takes what it needs; a reservation of equal priority must be worth more than those it ends.
+fn victims<'c, 'a>(
+    claimant: &Contender<'a>,
+    lower: &'c [Contender<'a>],
+    evicted: &BTreeSet<DomainUuid>,
+    room: &Room<'_>,
+) -> Option<(PciAddress, ProfileName, Vec<&'c Contender<'a>>)> {
+    for profile in &claimant.profiles {
+        let mut going: BTreeMap<PciAddress, Vec<&Contender<'a>>> = BTreeMap::new();
+        for victim in lower.iter().rev() {
+            let Some((address, _)) = &victim.held else { continue };
+            let safe = victim.waiting
+                || evicted.contains(&victim.desktop.uuid)
+                || (victim.protected && !claimant.waiting)
+                || !room.is_open(*address);
+            if safe {
+                continue;
+            }
+            let group = going.entry(*address).or_default();
+            group.push(victim);
+            let placed = |group: &[&Contender<'a>]| -> Vec<Placed> {
+                group.iter().filter_map(|v| v.held.as_ref().map(|(_, placed)| placed.clone())).collect()
+            };
+            if room.fit(*address, profile, &placed(group)).is_err() {
+                continue;
+            }
+            let mut needed = group.clone();
+            let mut at = 0;
+            while at < needed.len() {
+                let mut fewer = needed.clone();
+                fewer.remove(at);
+                if room.fit(*address, profile, &placed(&fewer)).is_ok() { needed = fewer } else { at += 1 }
+            }
+            let equals: f64 =
+                needed.iter().filter(|v| v.desktop.priority == claimant.desktop.priority).map(|v| v.value).sum();
+            if claimant.waiting || equals < claimant.value {
+                return Some((*address, profile.clone(), needed));
+            }
+        }
+    }
+    None
+}

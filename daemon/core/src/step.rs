@@ -1,0 +1,405 @@
+//! From what is desired to the steps of one round.
+//!
+//! A step is emitted only if the observation already permits it, at most one per PF and one per domain; what is not possible
+//! yet waits for a later round. So there is no order among the steps of a round, and no dependency graph. Not here: who should
+//! have what (`plan`), and how a step is carried out (the adapters).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::desktop::{AttachMode, Desktop};
+use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Tenant};
+use crate::id::{DomainUuid, MdevUuid, PciAddress, ProfileName};
+use crate::observed::{Attachment, Domain, Gap, Hostdev, Login, Observed, Power, Tenure, tenure};
+
+/// What one desktop should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// On which PF.
+    pub gpu: PciAddress,
+    /// Which profile.
+    pub profile: ProfileName,
+    /// The first slot, under mixed size or MIG.
+    pub start: Option<u16>,
+    /// The desktop should run.
+    pub run: bool,
+}
+
+/// Who should have what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// Desktops that should have a device. A managed desktop that is in neither map gives its device back.
+    pub wants: BTreeMap<DomainUuid, Want>,
+    /// Desktops that are to be left exactly as they are.
+    pub hands_off: BTreeSet<DomainUuid>,
+    /// Desktops to shut down, because only then their device can be taken back.
+    pub shut_down: BTreeSet<DomainUuid>,
+    /// PFs that should have this many VFs.
+    pub num_vfs: BTreeMap<PciAddress, u16>,
+}
+
+/// What is being worked on: nothing may be asked of these until it is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Busy {
+    /// PFs with a step in flight.
+    pub gpus: BTreeSet<PciAddress>,
+    /// Domains with a step in flight.
+    pub domains: BTreeSet<DomainUuid>,
+}
+
+/// One act on the host, with the state it relies on. The adapter compares just before it writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are documented, and their fields say what they are")]
+pub enum Step {
+    /// Create an mdev. Relies on: no mdev of this UUID.
+    CreateMdev { gpu: PciAddress, profile: ProfileName, uuid: MdevUuid, start: Option<u16> },
+    /// Remove an mdev. Relies on: it has this profile and nobody has it open.
+    RemoveMdev { gpu: PciAddress, profile: ProfileName, uuid: MdevUuid },
+    /// Give a VF a vGPU type. Relies on: it has none.
+    SetVgpuType { gpu: PciAddress, vf: PciAddress, profile: ProfileName, start: Option<u16> },
+    /// Take the vGPU type from a VF. Relies on: it has this one and nobody has it open.
+    ClearVgpuType { gpu: PciAddress, vf: PciAddress, profile: ProfileName },
+    /// Enable VFs. Relies on: there are none.
+    SetNumVfs { gpu: PciAddress, vfs: u16 },
+    /// Put a device into a domain. Relies on: the domain has no device of ours, and `live` says whether it runs.
+    AttachHostdev { gpu: PciAddress, domain: DomainUuid, device: DeviceId, live: bool },
+    /// Take a device out of a domain. Relies on: the domain has it, nobody is logged in, and `live` says whether it runs.
+    DetachHostdev { gpu: Option<PciAddress>, domain: DomainUuid, device: DeviceId, live: bool },
+    /// Start a domain. Relies on: it is off.
+    StartDomain { domain: DomainUuid },
+    /// Ask a domain to shut down. Relies on: it runs, nobody is logged in.
+    ShutDownDomain { domain: DomainUuid },
+}
+
+impl Step {
+    /// The PF that it occupies.
+    pub fn gpu(&self) -> Option<PciAddress> {
+        match self {
+            Step::CreateMdev { gpu, .. }
+            | Step::RemoveMdev { gpu, .. }
+            | Step::SetVgpuType { gpu, .. }
+            | Step::ClearVgpuType { gpu, .. }
+            | Step::SetNumVfs { gpu, .. }
+            | Step::AttachHostdev { gpu, .. } => Some(*gpu),
+            Step::DetachHostdev { gpu, .. } => *gpu,
+            Step::StartDomain { .. } | Step::ShutDownDomain { .. } => None,
+        }
+    }
+
+    /// The domain that it occupies.
+    pub fn domain(&self) -> Option<DomainUuid> {
+        match self {
+            Step::AttachHostdev { domain, .. }
+            | Step::DetachHostdev { domain, .. }
+            | Step::StartDomain { domain }
+            | Step::ShutDownDomain { domain } => Some(*domain),
+            _ => None,
+        }
+    }
+
+    /// One word for configuration files, counters and tests.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Step::CreateMdev { .. } => "create-mdev",
+            Step::RemoveMdev { .. } => "remove-mdev",
+            Step::SetVgpuType { .. } => "set-vgpu-type",
+            Step::ClearVgpuType { .. } => "clear-vgpu-type",
+            Step::SetNumVfs { .. } => "set-num-vfs",
+            Step::AttachHostdev { .. } => "attach",
+            Step::DetachHostdev { .. } => "detach",
+            Step::StartDomain { .. } => "start",
+            Step::ShutDownDomain { .. } => "shut-down",
+        }
+    }
+}
+
+/// How a step ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The host was changed, or a change was begun that a later look will show.
+    Changed,
+    /// It was so already.
+    AlreadySo,
+}
+
+/// How a step failed. A kind exists because the loop does something different for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The host differs from what the step relies on: look again at once.
+    Conflict,
+    /// Busy, a deadline passed, libvirt is away: back off.
+    Transient,
+    /// No instance is left: plan again.
+    Exhausted,
+    /// Not permitted: quarantine the PF or domain, one warning.
+    Denied,
+    /// Device or domain vanished: the next look knows.
+    Gone,
+    /// Profile or interface is not there: quarantine until hardware or configuration changes.
+    Unsupported,
+}
+
+/// A step that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct StepError {
+    /// What the loop does about it.
+    pub kind: FailureKind,
+    /// Names the object and says what happened.
+    pub text: String,
+}
+
+/// The steps of one round towards `desired`.
+pub fn next_steps(
+    desired: &Desired,
+    observed: &Observed,
+    desktops: &BTreeMap<DomainUuid, Desktop>,
+    busy: &Busy,
+) -> Vec<Step> {
+    let derived = desktops.keys().map(|uuid| DeviceId::Mdev(uuid.mdev())).collect();
+    let mut round = Round {
+        observed,
+        desktops,
+        desired,
+        holders: observed.holders(),
+        derived,
+        gpus: busy.gpus.clone(),
+        domains: busy.domains.clone(),
+        steps: Vec::new(),
+    };
+    // What a user waits for goes first: with one step per PF and round, the order decides who is served sooner.
+    let idle = round.assign_idle();
+    round.start_and_attach(&idle);
+    round.give_back();
+    round.clear_idle(&idle);
+    round.create(&idle);
+    round.steps
+}
+
+/// One round in the making.
+struct Round<'a> {
+    observed: &'a Observed,
+    desktops: &'a BTreeMap<DomainUuid, Desktop>,
+    desired: &'a Desired,
+    holders: BTreeMap<DeviceId, Vec<DomainUuid>>,
+    derived: BTreeSet<DeviceId>,
+    gpus: BTreeSet<PciAddress>,
+    domains: BTreeSet<DomainUuid>,
+    steps: Vec<Step>,
+}
+
+impl Round<'_> {
+    /// Takes the step unless its PF or domain is taken already.
+    fn emit(&mut self, step: Step) {
+        let taken = step.gpu().is_some_and(|gpu| self.gpus.contains(&gpu))
+            || step.domain().is_some_and(|domain| self.domains.contains(&domain));
+        if taken {
+            return;
+        }
+        self.gpus.extend(step.gpu());
+        self.domains.extend(step.domain());
+        self.steps.push(step);
+    }
+
+    /// Whose a device on one of our PFs is.
+    fn tenure(&self, device: DeviceId, opened: &Opened) -> Tenure {
+        let managed = |uuid| self.desktops.contains_key(&uuid);
+        tenure(device, opened, &self.holders, self.observed, &managed, &self.derived)
+    }
+
+    /// Which idle device serves which want: the desktop's own mdev, or the first idle VF of the profile on the wanted PF.
+    fn assign_idle(&self) -> BTreeMap<DomainUuid, DeviceId> {
+        let mut idle: BTreeMap<(PciAddress, &ProfileName), Vec<DeviceId>> = BTreeMap::new();
+        for gpu in self.observed.gpus.values().filter(|gpu| !matches!(gpu.state, GpuState::Unknown(_))) {
+            for (device, vgpu) in gpu.vgpus.iter().rev() {
+                if let Some(profile) = &vgpu.profile
+                    && self.tenure(*device, &vgpu.opened) == Tenure::Idle
+                {
+                    idle.entry((gpu.address, profile)).or_default().push(*device);
+                }
+            }
+        }
+        let mut assigned = BTreeMap::new();
+        for (uuid, want) in &self.desired.wants {
+            let has_device = self.observed.domains.get(uuid).is_some_and(|domain| our_hostdev(domain).is_some());
+            let Some(devices) = idle.get_mut(&(want.gpu, &want.profile)).filter(|_| !has_device) else { continue };
+            let own = DeviceId::Mdev(uuid.mdev());
+            let at = devices.iter().rposition(|device| match device {
+                DeviceId::Mdev(_) => *device == own,
+                DeviceId::Vf(_) => true,
+            });
+            if let Some(at) = at {
+                assigned.insert(*uuid, devices.remove(at));
+            }
+        }
+        assigned
+    }
+
+    /// Desktops with their device start; desktops whose device stands ready get it.
+    fn start_and_attach(&mut self, idle: &BTreeMap<DomainUuid, DeviceId>) {
+        for (uuid, want) in &self.desired.wants {
+            let (Some(domain), Some(desktop)) = (self.observed.domains.get(uuid), self.desktops.get(uuid)) else {
+                continue;
+            };
+            if let Some(hostdev) = our_hostdev(domain) {
+                let there = hostdev.attachment == Attachment::Attached && self.is_there(hostdev.device, want);
+                if want.run && domain.power == Power::Off && there {
+                    self.emit(Step::StartDomain { domain: *uuid });
+                }
+            } else if let Some(device) = idle.get(uuid) {
+                let live = match domain.power {
+                    Power::Off => false,
+                    Power::Running { ready: true } if desktop.attach == AttachMode::Live => true,
+                    _ => continue,
+                };
+                self.emit(Step::AttachHostdev { gpu: want.gpu, domain: *uuid, device: *device, live });
+            }
+        }
+    }
+
+    /// The device exists where it is wanted and is what is wanted.
+    fn is_there(&self, device: DeviceId, want: &Want) -> bool {
+        let vgpu = self.observed.gpus.get(&want.gpu).and_then(|gpu| gpu.vgpus.get(&device));
+        vgpu.is_some_and(|vgpu| vgpu.profile.as_ref() == Some(&want.profile))
+    }
+
+    /// Devices that are no longer wanted where they are: out of their desktops.
+    fn give_back(&mut self) {
+        for (uuid, desktop) in self.desktops {
+            let Some(domain) = self.observed.domains.get(uuid) else { continue };
+            let Some(hostdev) = our_hostdev(domain) else { continue };
+            if self.desired.hands_off.contains(uuid) || domain.login != Login::None {
+                continue;
+            }
+            let gpu = self.observed.gpu_of(hostdev.device);
+            if gpu.is_none() && !self.sees_all_gpus() {
+                // Not seen is not gone.
+                continue;
+            }
+            if self.desired.wants.get(uuid).is_some_and(|want| self.is_there(hostdev.device, want)) {
+                continue;
+            }
+            let step = match (&domain.power, hostdev.attachment) {
+                (_, Attachment::Detaching) => continue,
+                (Power::Off, _) => Step::DetachHostdev {
+                    gpu: gpu.map(|gpu| gpu.address),
+                    domain: *uuid,
+                    device: hostdev.device,
+                    live: false,
+                },
+                (Power::Running { ready: true }, Attachment::Attached) if desktop.attach == AttachMode::Live => {
+                    Step::DetachHostdev {
+                        gpu: gpu.map(|gpu| gpu.address),
+                        domain: *uuid,
+                        device: hostdev.device,
+                        live: true,
+                    }
+                }
+                (Power::Running { ready: true }, _) if self.desired.shut_down.contains(uuid) => {
+                    Step::ShutDownDomain { domain: *uuid }
+                }
+                _ => continue,
+            };
+            self.emit(step);
+        }
+    }
+
+    /// Every PF that should be there was read.
+    fn sees_all_gpus(&self) -> bool {
+        let gap = self.observed.gaps.iter().any(|gap| matches!(gap, Gap::Gpu(_)));
+        !gap && self.observed.gpus.values().all(|gpu| !matches!(gpu.state, GpuState::Unknown(_)))
+    }
+
+    /// Idle devices of ours that serve no want: away, since they hold framebuffer and bind the size class.
+    fn clear_idle(&mut self, assigned: &BTreeMap<DomainUuid, DeviceId>) {
+        let kept: BTreeSet<DeviceId> = assigned.values().copied().collect();
+        for gpu in self.observed.gpus.values().filter(|gpu| gpu.state == GpuState::Ready) {
+            for (device, vgpu) in &gpu.vgpus {
+                let Some(profile) = vgpu.profile.clone() else { continue };
+                if kept.contains(device) || self.tenure(*device, &vgpu.opened) != Tenure::Idle {
+                    continue;
+                }
+                match (*device, gpu.interface) {
+                    (DeviceId::Mdev(uuid), _) => {
+                        self.emit(Step::RemoveMdev { gpu: gpu.address, profile, uuid });
+                    }
+                    (DeviceId::Vf(vf), Interface::VfioVariant) => {
+                        self.emit(Step::ClearVgpuType { gpu: gpu.address, vf, profile });
+                    }
+                    (DeviceId::Vf(_), _) => {}
+                }
+            }
+        }
+    }
+
+    /// Devices for wants that have none yet, as far as they fit beside all that exists now.
+    fn create(&mut self, assigned: &BTreeMap<DomainUuid, DeviceId>) {
+        for (address, vfs) in &self.desired.num_vfs {
+            let Some(gpu) = self.observed.gpus.get(address) else { continue };
+            let off = gpu.state == GpuState::Ready && gpu.vfs.is_empty() && gpu.vgpus.is_empty();
+            if off && matches!(gpu.partitioning, Partitioning::SrIov { .. }) {
+                self.emit(Step::SetNumVfs { gpu: *address, vfs: *vfs });
+            }
+        }
+        for (uuid, want) in &self.desired.wants {
+            let Some(domain) = self.observed.domains.get(uuid) else { continue };
+            let Some(gpu) = self.observed.gpus.get(&want.gpu).filter(|gpu| gpu.state == GpuState::Ready) else {
+                continue;
+            };
+            let blocked = self.gpus.contains(&want.gpu) || assigned.contains_key(uuid) || our_hostdev(domain).is_some();
+            if blocked || gpu.interface == Interface::Vf || !can_receive(domain, self.desktops.get(uuid)) {
+                continue;
+            }
+            let tenants = tenants(gpu);
+            let Ok(start) = gpu.fit(&tenants, &want.profile, want.start) else { continue };
+            let (gpu_address, profile) = (want.gpu, want.profile.clone());
+            if gpu.interface == Interface::Mdev {
+                let mdev = uuid.mdev();
+                if self.observed.gpu_of(DeviceId::Mdev(mdev)).is_none() && self.sees_all_gpus() {
+                    self.emit(Step::CreateMdev { gpu: gpu_address, profile, uuid: mdev, start });
+                }
+            } else if let Some(vf) = gpu.vfs.iter().find(|vf| !gpu.vgpus.contains_key(&DeviceId::Vf(**vf))) {
+                self.emit(Step::SetVgpuType { gpu: gpu_address, vf: *vf, profile, start });
+            }
+        }
+    }
+}
+
+/// What exists on a PF, as the partitioning rule wants it.
+fn tenants(gpu: &Gpu) -> Vec<Tenant<'_>> {
+    gpu.vgpus.values().map(|vgpu| Tenant { profile: vgpu.profile.as_ref(), start: vgpu.start }).collect()
+}
+
+/// A device for this domain could be attached once it exists; otherwise making it only binds framebuffer.
+fn can_receive(domain: &Domain, desktop: Option<&Desktop>) -> bool {
+    match domain.power {
+        Power::Off => true,
+        Power::Running { .. } => desktop.is_some_and(|desktop| desktop.attach == AttachMode::Live),
+        Power::Stopping | Power::Unknown(_) => false,
+    }
+}
+
+/// The device that we attached to this domain.
+pub fn our_hostdev(domain: &Domain) -> Option<&Hostdev> {
+    domain.hostdevs.iter().find(|hostdev| hostdev.ours)
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::CreateMdev { gpu, profile, uuid, .. } => write!(f, "create mdev {uuid} of {profile} on {gpu}"),
+            Step::RemoveMdev { gpu, profile, uuid } => write!(f, "remove mdev {uuid} of {profile} from {gpu}"),
+            Step::SetVgpuType { gpu, vf, profile, .. } => write!(f, "make VF {vf} of {gpu} a {profile}"),
+            Step::ClearVgpuType { gpu, vf, profile } => write!(f, "take {profile} from VF {vf} of {gpu}"),
+            Step::SetNumVfs { gpu, vfs } => write!(f, "enable {vfs} VFs on {gpu}"),
+            Step::AttachHostdev { domain, device, live, .. } => {
+                write!(f, "attach {device} to {domain}{}", if *live { " while it runs" } else { "" })
+            }
+            Step::DetachHostdev { domain, device, live, .. } => {
+                write!(f, "detach {device} from {domain}{}", if *live { " while it runs" } else { "" })
+            }
+            Step::StartDomain { domain } => write!(f, "start {domain}"),
+            Step::ShutDownDomain { domain } => write!(f, "shut down {domain}"),
+        }
+    }
+}

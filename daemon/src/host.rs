@@ -1,0 +1,18 @@
+//! The host as a thing to look at and to act on: the one port between decisions and the world.
+
+pub mod sim;
+
+use headstart_core::observed::Observed;
+use headstart_core::step::{Applied, Step, StepError};
+
+/// The host. Blocking; called from worker threads only.
+pub trait Host: Send + Sync {
+    /// One look. Partial truth: what could not be seen is named inside.
+    fn observe(&self) -> Observed;
+
+    /// Carries out one step. Compares with what the step relies on just before it writes; holds no policy and no retry.
+    ///
+    /// # Errors
+    /// What went wrong, by what the loop has to do about it, naming the object.
+    fn apply(&self, step: &Step) -> Result<Applied, StepError>;
+}

@@ -1,0 +1,398 @@
+//! Simulated hardware and guests: the capacity rules of the boards, the time things take, faults, strangers; nothing else.
+//!
+//! It uses the core's types and none of its decisions: what a board refuses is worked out here again, from the vendors' rules and
+//! in the plainest way, so that a mistake of the planner shows. Nothing here ever waits: slow things end at a later time of the
+//! clock, as they do behind a real libvirt that answers at once and works on.
+
+mod hardware;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use headstart_core::desktop::Settings;
+use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Vgpu};
+use headstart_core::id::{DesktopName, DomainUuid, PciAddress};
+use headstart_core::observed::{Attachment, Domain, Hostdev, Login, Observed, Power};
+use headstart_core::step::{Applied, FailureKind, Step, StepError};
+use headstart_core::unit::{Span, Time};
+
+use crate::clock::Clock;
+use crate::host::Host;
+
+/// How long a guest takes to answer an unplug request.
+const UNPLUG: Span = Span::seconds(5);
+/// How long a guest takes to shut down.
+const SHUTDOWN: Span = Span::seconds(15);
+/// A user who finds no GPU goes on without one after this long.
+const PATIENCE: Span = Span::minutes(10);
+
+/// One simulated domain as it begins.
+#[derive(Clone, Debug)]
+pub struct SimDomain {
+    /// Identity.
+    pub uuid: DomainUuid,
+    /// Name.
+    pub name: DesktopName,
+    /// What its metadata says; none: a stranger.
+    pub settings: Option<Settings>,
+    /// From start until the guest is up.
+    pub boot: Span,
+    /// Its guest refuses to let devices go.
+    pub refuses_unplug: bool,
+    /// It runs at the beginning.
+    pub running: bool,
+    /// A device of somebody else that it has from the beginning.
+    pub foreign: Option<DeviceId>,
+}
+
+/// A fault that happens to the next fitting steps.
+#[derive(Clone, Debug)]
+pub struct SimFault {
+    /// Only from then on.
+    pub from: Time,
+    /// Only steps of this kind (`Step::kind`); none: any.
+    pub kind: Option<String>,
+    /// Only steps on this PF.
+    pub gpu: Option<PciAddress>,
+    /// Only steps on this domain.
+    pub domain: Option<DesktopName>,
+    /// What the step is answered.
+    pub failure: FailureKind,
+    /// For how many steps.
+    pub times: u32,
+}
+
+struct Guest {
+    spec: SimDomain,
+    power: Power,
+    /// When the state that `power` describes ends.
+    power_until: Option<Time>,
+    hostdevs: Vec<Hostdev>,
+    detach_until: Option<Time>,
+    /// Who is here, since when.
+    user: Option<Time>,
+    /// The user gave up waiting for a GPU.
+    without_gpu: bool,
+}
+
+struct State {
+    gpus: BTreeMap<PciAddress, Gpu>,
+    guests: BTreeMap<DomainUuid, Guest>,
+    by_name: BTreeMap<DesktopName, DomainUuid>,
+    faults: VecDeque<SimFault>,
+}
+
+/// The simulated host.
+pub struct SimHost {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+impl SimHost {
+    /// A host with these PFs (and what strangers have on them) and domains.
+    pub fn new(clock: Clock, gpus: Vec<Gpu>, domains: Vec<SimDomain>, faults: Vec<SimFault>) -> Self {
+        let by_name = domains.iter().map(|domain| (domain.name.clone(), domain.uuid)).collect();
+        let guests = domains.into_iter().map(|spec| (spec.uuid, Guest::new(spec))).collect();
+        let gpus = gpus.into_iter().map(|gpu| (gpu.address, gpu)).collect();
+        Self { clock, state: Mutex::new(State { gpus, guests, by_name, faults: faults.into() }) }
+    }
+
+    /// A user comes to a desktop. Unknown names are nobody's.
+    pub fn arrive(&self, desktop: &DesktopName, at: Time) {
+        let mut state = self.lock();
+        if let Some(guest) = state.by_name.get(desktop).copied().and_then(|uuid| state.guests.get_mut(&uuid)) {
+            guest.user.get_or_insert(at);
+        }
+    }
+
+    /// The user of a desktop leaves.
+    pub fn leave(&self, desktop: &DesktopName) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        if let Some(guest) = state.by_name.get(desktop).copied().and_then(|uuid| state.guests.get_mut(&uuid)) {
+            guest.user = None;
+            let started_by_user = std::mem::take(&mut guest.without_gpu) && !guest.spec.running;
+            if started_by_user && guest.hostdevs.is_empty() && matches!(guest.power, Power::Running { .. }) {
+                guest.set_power(Power::Stopping, Some(now + SHUTDOWN));
+            }
+        }
+    }
+
+    /// The next time something happens by itself.
+    pub fn next_event(&self) -> Option<Time> {
+        let state = self.lock();
+        state.guests.values().flat_map(Guest::events).min()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic ends the whole daemon, so a poisoned lock is met in tests only, where the state is still good to read.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        for guest in state.guests.values_mut() {
+            guest.settle(now);
+        }
+        state
+    }
+}
+
+impl Guest {
+    fn new(spec: SimDomain) -> Self {
+        let power = if spec.running { Power::Running { ready: true } } else { Power::Off };
+        let hostdevs = spec
+            .foreign
+            .map(|device| Hostdev { device, attachment: Attachment::Attached, ours: false })
+            .into_iter()
+            .collect();
+        Self { spec, power, power_until: None, hostdevs, detach_until: None, user: None, without_gpu: false }
+    }
+
+    fn set_power(&mut self, power: Power, until: Option<Time>) {
+        self.power = power;
+        self.power_until = until;
+    }
+
+    fn events(&self) -> impl Iterator<Item = Time> {
+        let has_gpu = !self.hostdevs.is_empty();
+        let patience = self.user.filter(|_| !self.without_gpu && !has_gpu).map(|since| since + PATIENCE);
+        [self.power_until, self.detach_until, patience].into_iter().flatten()
+    }
+
+    /// Lets everything happen that ends by `now`.
+    fn settle(&mut self, now: Time) {
+        if self.power_until.is_some_and(|until| until <= now) {
+            let next = match self.power {
+                Power::Running { .. } => Power::Running { ready: true },
+                _ => Power::Off,
+            };
+            self.set_power(next, None);
+        }
+        if self.power == Power::Off {
+            self.detach_until = None;
+            for hostdev in &mut self.hostdevs {
+                hostdev.attachment = Attachment::Attached;
+            }
+        }
+        if self.detach_until.is_some_and(|until| until <= now) {
+            self.detach_until = None;
+            if self.spec.refuses_unplug {
+                for hostdev in self.hostdevs.iter_mut().filter(|h| h.attachment == Attachment::Detaching) {
+                    hostdev.attachment = Attachment::DetachRefused;
+                }
+            } else {
+                self.hostdevs.retain(|hostdev| hostdev.attachment != Attachment::Detaching);
+            }
+        }
+        let tired = self.user.is_some_and(|since| since + PATIENCE <= now);
+        if tired && !self.without_gpu && self.hostdevs.is_empty() {
+            self.without_gpu = true;
+            if self.power == Power::Off {
+                self.set_power(Power::Running { ready: false }, Some(now + self.spec.boot));
+            }
+        }
+    }
+
+    fn login(&self) -> Login {
+        let Some(since) = self.user else { return Login::None };
+        let up = self.power == Power::Running { ready: true };
+        if up && (self.without_gpu || !self.hostdevs.is_empty()) {
+            Login::Active { since }
+        } else {
+            Login::Waiting { since }
+        }
+    }
+}
+
+impl Host for SimHost {
+    fn observe(&self) -> Observed {
+        let state = self.lock();
+        let mut gpus = state.gpus.clone();
+        let domains = state
+            .guests
+            .values()
+            .map(|guest| {
+                let domain = Domain {
+                    uuid: guest.spec.uuid,
+                    name: guest.spec.name.clone(),
+                    power: guest.power.clone(),
+                    hostdevs: guest.hostdevs.clone(),
+                    login: guest.login(),
+                    settings: guest.spec.settings.clone(),
+                };
+                (domain.uuid, domain)
+            })
+            .collect();
+        // A device is open while its guest runs.
+        for guest in state.guests.values().filter(|guest| guest.power != Power::Off) {
+            for hostdev in &guest.hostdevs {
+                for gpu in gpus.values_mut() {
+                    if let Some(vgpu) = gpu.vgpus.get_mut(&hostdev.device) {
+                        vgpu.opened = Opened::By(guest.spec.name.to_string());
+                    }
+                }
+            }
+        }
+        Observed { gpus, domains, ..Observed::default() }
+    }
+
+    fn apply(&self, step: &Step) -> Result<Applied, StepError> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.fault(step, now)?;
+        match step {
+            Step::CreateMdev { gpu, profile, uuid, start } => {
+                state.create(*gpu, DeviceId::Mdev(*uuid), profile, *start)
+            }
+            Step::SetVgpuType { gpu, vf, profile, start } => state.create(*gpu, DeviceId::Vf(*vf), profile, *start),
+            Step::RemoveMdev { gpu, uuid, .. } => state.remove(*gpu, DeviceId::Mdev(*uuid)),
+            Step::ClearVgpuType { gpu, vf, .. } => state.remove(*gpu, DeviceId::Vf(*vf)),
+            Step::SetNumVfs { gpu, vfs } => state.set_num_vfs(*gpu, *vfs),
+            Step::AttachHostdev { domain, device, live, .. } => state.attach(*domain, *device, *live),
+            Step::DetachHostdev { domain, device, live, .. } => state.detach(*domain, *device, *live, now),
+            Step::StartDomain { domain } => {
+                let guest = state.guest(*domain)?;
+                if guest.power != Power::Off {
+                    return Ok(Applied::AlreadySo);
+                }
+                let until = now + guest.spec.boot;
+                guest.set_power(Power::Running { ready: false }, Some(until));
+                Ok(Applied::Changed)
+            }
+            Step::ShutDownDomain { domain } => {
+                let guest = state.guest(*domain)?;
+                if guest.user.is_some() {
+                    return Err(conflict(format!("{}: somebody is logged in", guest.spec.name)));
+                }
+                if !matches!(guest.power, Power::Running { .. }) {
+                    return Ok(Applied::AlreadySo);
+                }
+                guest.set_power(Power::Stopping, Some(now + SHUTDOWN));
+                Ok(Applied::Changed)
+            }
+        }
+    }
+}
+
+impl State {
+    fn guest(&mut self, uuid: DomainUuid) -> Result<&mut Guest, StepError> {
+        let gone = || StepError { kind: FailureKind::Gone, text: format!("domain {uuid} does not exist") };
+        self.guests.get_mut(&uuid).ok_or_else(gone)
+    }
+
+    fn gpu(&mut self, address: PciAddress) -> Result<&mut Gpu, StepError> {
+        let gone = || StepError { kind: FailureKind::Gone, text: format!("{address} does not exist") };
+        self.gpus.get_mut(&address).ok_or_else(gone)
+    }
+
+    /// The first fault that fits this step, used up by one.
+    fn fault(&mut self, step: &Step, now: Time) -> Result<(), StepError> {
+        let name = step.domain().and_then(|uuid| self.guests.get(&uuid)).map(|guest| guest.spec.name.clone());
+        let fits = |fault: &SimFault| {
+            fault.times > 0
+                && fault.from <= now
+                && fault.kind.as_deref().is_none_or(|kind| kind == step.kind())
+                && (fault.gpu.is_none() || fault.gpu == step.gpu())
+                && (fault.domain.is_none() || fault.domain == name)
+        };
+        match self.faults.iter_mut().find(|fault| fits(fault)) {
+            None => Ok(()),
+            Some(fault) => {
+                fault.times -= 1;
+                let text = format!("could not {step}: injected {:?}", fault.failure);
+                Err(StepError { kind: fault.failure, text })
+            }
+        }
+    }
+
+    fn names(&self, device: DeviceId) -> Option<&Guest> {
+        self.guests.values().find(|guest| guest.hostdevs.iter().any(|hostdev| hostdev.device == device))
+    }
+
+    fn create(
+        &mut self,
+        gpu: PciAddress,
+        device: DeviceId,
+        profile: &headstart_core::id::ProfileName,
+        start: Option<u16>,
+    ) -> Result<Applied, StepError> {
+        if self.gpus.values().any(|gpu| gpu.vgpus.contains_key(&device)) {
+            return Err(conflict(format!("{device} carries a vGPU already")));
+        }
+        let gpu = self.gpu(gpu)?;
+        if let GpuState::NotReady(why) | GpuState::Unknown(why) = &gpu.state {
+            return Err(StepError { kind: FailureKind::Transient, text: format!("{}: {why}", gpu.address) });
+        }
+        let start = hardware::place(gpu, device, profile, start)
+            .map_err(|why| StepError { kind: FailureKind::Exhausted, text: format!("{}: {why}", gpu.address) })?;
+        gpu.vgpus.insert(device, Vgpu { profile: Some(profile.clone()), start, opened: Opened::No });
+        Ok(Applied::Changed)
+    }
+
+    fn remove(&mut self, gpu: PciAddress, device: DeviceId) -> Result<Applied, StepError> {
+        if let Some(guest) = self.names(device) {
+            return Err(conflict(format!("{device} is in use by {}", guest.spec.name)));
+        }
+        let gpu = self.gpu(gpu)?;
+        Ok(if gpu.vgpus.remove(&device).is_some() { Applied::Changed } else { Applied::AlreadySo })
+    }
+
+    fn set_num_vfs(&mut self, gpu: PciAddress, vfs: u16) -> Result<Applied, StepError> {
+        let gpu = self.gpu(gpu)?;
+        if gpu.vfs.len() == usize::from(vfs) {
+            return Ok(Applied::AlreadySo);
+        }
+        if !gpu.vfs.is_empty() {
+            return Err(conflict(format!("{}: {} VFs are enabled; only 0 can be changed", gpu.address, gpu.vfs.len())));
+        }
+        hardware::enable_vfs(gpu, vfs);
+        Ok(Applied::Changed)
+    }
+
+    fn attach(&mut self, domain: DomainUuid, device: DeviceId, live: bool) -> Result<Applied, StepError> {
+        if let Some(other) = self.names(device) {
+            if other.spec.uuid == domain {
+                return Ok(Applied::AlreadySo);
+            }
+            return Err(conflict(format!("{device} belongs to {}", other.spec.name)));
+        }
+        if !self.gpus.values().any(|gpu| gpu.vgpus.contains_key(&device)) {
+            return Err(StepError { kind: FailureKind::Gone, text: format!("{device} does not exist") });
+        }
+        let guest = self.guest(domain)?;
+        let runs = matches!(guest.power, Power::Running { .. });
+        if runs != live || guest.power == Power::Stopping {
+            return Err(conflict(format!("{}: power state is {:?}", guest.spec.name, guest.power)));
+        }
+        guest.hostdevs.push(Hostdev { device, attachment: Attachment::Attached, ours: true });
+        Ok(Applied::Changed)
+    }
+
+    fn detach(&mut self, domain: DomainUuid, device: DeviceId, live: bool, now: Time) -> Result<Applied, StepError> {
+        let guest = self.guest(domain)?;
+        if guest.user.is_some() {
+            return Err(conflict(format!("{}: somebody is logged in", guest.spec.name)));
+        }
+        let runs = matches!(guest.power, Power::Running { .. });
+        if runs != live || guest.power == Power::Stopping {
+            return Err(conflict(format!("{}: power state is {:?}", guest.spec.name, guest.power)));
+        }
+        let Some(hostdev) = guest.hostdevs.iter_mut().find(|hostdev| hostdev.device == device) else {
+            return Ok(Applied::AlreadySo);
+        };
+        if live {
+            hostdev.attachment = Attachment::Detaching;
+            guest.detach_until = Some(now + UNPLUG);
+        } else {
+            guest.hostdevs.retain(|hostdev| hostdev.device != device);
+        }
+        Ok(Applied::Changed)
+    }
+}
+
+fn conflict(text: String) -> StepError {
+    StepError { kind: FailureKind::Conflict, text }
+}
+
+/// Whether a VF exists without a vGPU type and counts as a device all the same.
+pub(crate) fn plain_vfs(gpu: &Gpu) -> bool {
+    gpu.interface == Interface::Vf
+}

@@ -1,0 +1,66 @@
+//! What the boards refuse, worked out in the plainest way from the vendors' rules; deliberately not the planner's code.
+
+use headstart_core::gpu::{DeviceId, Gpu, Opened, Partitioning, Vgpu};
+use headstart_core::id::ProfileName;
+
+/// Makes a vGPU if the board would: its first slot where slots matter.
+pub(super) fn place(
+    gpu: &Gpu,
+    device: DeviceId,
+    profile: &ProfileName,
+    asked: Option<u16>,
+) -> Result<Option<u16>, String> {
+    let wanted = gpu.profiles.iter().find(|p| p.name == *profile).ok_or(format!("type {profile} is not known"))?;
+    if let DeviceId::Vf(vf) = device
+        && !gpu.vfs.contains(&vf)
+    {
+        return Err(format!("{vf} is not one of its VFs"));
+    }
+    let mut same = 0;
+    let mut mib = wanted.framebuffer.get();
+    let mut slots = vec![false; 64];
+    for vgpu in gpu.vgpus.values() {
+        let other = vgpu.profile.as_ref().and_then(|name| gpu.profiles.iter().find(|p| p.name == *name));
+        let other = other.ok_or("EIO: a vGPU of unknown type is there")?;
+        same += u16::from(other.name == *profile);
+        mib += other.framebuffer.get();
+        match gpu.partitioning {
+            Partitioning::EqualSize { .. } if other.framebuffer != wanted.framebuffer => {
+                return Err("EIO: another size is there".into());
+            }
+            Partitioning::EqualSize { series_may_mix: false } if other.name != *profile => {
+                return Err("EIO: another type is there".into());
+            }
+            _ => {}
+        }
+        if let Some(start) = vgpu.start {
+            for slot in start..start + other.slots {
+                slots[usize::from(slot)] = true;
+            }
+        }
+    }
+    if same >= wanted.max_instances {
+        return Err("EIO: no instance is left".into());
+    }
+    match gpu.partitioning {
+        Partitioning::EqualSize { .. } if mib > gpu.framebuffer.get() => Err("EIO: no framebuffer is left".into()),
+        Partitioning::MixedSize { slots: all } | Partitioning::Mig { slots: all } => {
+            let free = |start: u16| (start..start + wanted.slots).all(|slot| slot < all && !slots[usize::from(slot)]);
+            let mut starts = wanted.starts.iter().copied().filter(|start| asked.is_none_or(|asked| asked == *start));
+            starts.find(|start| free(*start)).map(Some).ok_or("EIO: the placement is not free".into())
+        }
+        Partitioning::FixedVfs | Partitioning::SrIov { .. } => Err("VFs cannot be given a type".into()),
+        Partitioning::EqualSize { .. } => Ok(None),
+    }
+}
+
+/// VFs appear, all of one share.
+pub(super) fn enable_vfs(gpu: &mut Gpu, vfs: u16) {
+    let share = gpu.profiles.first().map(|profile| profile.name.clone());
+    gpu.vfs = (1..=u32::from(vfs)).filter_map(|n| gpu.address.offset(n)).collect();
+    gpu.vgpus = gpu
+        .vfs
+        .iter()
+        .map(|vf| (DeviceId::Vf(*vf), Vgpu { profile: share.clone(), start: None, opened: Opened::No }))
+        .collect();
+}
