@@ -54,6 +54,13 @@ pub enum Message {
         /// Unique bus name.
         owner: String,
     },
+    /// The long form of why a desktop is treated as it is, several lines; none if the desktop is not known.
+    Explain {
+        /// Which desktop.
+        desktop: DesktopName,
+        /// The text.
+        reply: oneshot::Sender<Option<String>>,
+    },
     /// Look again.
     Reconcile,
     /// The history on disk changed other than by the loop's own records: learn it again.

@@ -135,8 +135,6 @@ pub struct DesktopStatus {
     pub lead: Span,
     /// Why it is as it is: the forecast, the rule, the blocker.
     pub reason: String,
-    /// The long form, several lines, for `Explain`.
-    pub explanation: String,
     /// What a request would be answered from the current plan.
     pub offer: headstart_core::request::Offer,
     /// What is wrong with this desktop.

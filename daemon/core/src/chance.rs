@@ -2,7 +2,14 @@
 //!
 //! The planner sees no model, no history and no slot; the forecast sees no desktop's device. This is the seam.
 
-use crate::unit::{Probability, Time};
+use std::collections::BTreeMap;
+
+use crate::desktop::Desktop;
+use crate::forecast::{Forecast, SLOT};
+use crate::id::{DomainUuid, Subject};
+use crate::observed::{Login, Observed};
+use crate::step::our_hostdev;
+use crate::unit::{Probability, Span, Time};
 
 /// One desktop's prospects.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,4 +23,85 @@ pub struct Chance {
     pub today: Probability,
     /// The likeliest time of the next login, if any is likely at all.
     pub next: Option<Time>,
+}
+
+/// How far ahead room is kept.
+const SOON: Span = Span::hours(4);
+
+/// What the forecast means for every desktop.
+///
+/// A pooled desktop is needed if more people come to its pool than there are other idle desktops before it: the desktops of a pool
+/// stand in a fixed order, those that hold a device first, and the k-th has the probability of at least k logins, with the logins
+/// of a slot taken as a Poisson number.
+pub fn chances(
+    forecast: &Forecast,
+    desktops: &BTreeMap<DomainUuid, Desktop>,
+    leads: &BTreeMap<DomainUuid, Span>,
+    observed: &Observed,
+    now: Time,
+) -> BTreeMap<DomainUuid, Chance> {
+    let mut in_pool: BTreeMap<&Subject, u32> = BTreeMap::new();
+    let mut chances = BTreeMap::new();
+    let holds = |desktop: &Desktop| observed.domains.get(&desktop.uuid).is_some_and(|d| our_hostdev(d).is_some());
+    let (first, then): (Vec<&Desktop>, Vec<&Desktop>) = desktops.values().partition(|desktop| holds(desktop));
+    for desktop in first.into_iter().chain(then) {
+        let Some(prospect) = forecast.subjects.get(&desktop.subject) else {
+            chances.insert(desktop.uuid, Chance::default());
+            continue;
+        };
+        let lead = leads.get(&desktop.uuid).copied().unwrap_or(Span::ZERO);
+        let mut chance = Chance::default();
+        let mut at = now;
+        loop {
+            let p = prospect.at(forecast.start, at);
+            if p > chance.now {
+                chance.now = p;
+            }
+            if at >= now + lead {
+                break;
+            }
+            at = (at + SLOT).min(now + lead);
+        }
+        chance.soon = prospect.within(0, SOON);
+        chance.today = prospect.within(0, Span::days(1));
+        chance.next = prospect
+            .likeliest()
+            .map(|(slot, _)| (forecast.start + Span::seconds(slot as i64 * SLOT.as_seconds())).max(now));
+        if matches!(desktop.subject, Subject::Pool(_)) {
+            let idle = observed.domains.get(&desktop.uuid).is_some_and(|domain| domain.login == Login::None);
+            let k = in_pool.entry(&desktop.subject).or_default();
+            *k += u32::from(idle);
+            for p in [&mut chance.now, &mut chance.soon, &mut chance.today] {
+                *p = at_least(*k, *p);
+            }
+        }
+        chances.insert(desktop.uuid, chance);
+    }
+    chances
+}
+
+/// Probability of at least `k` events of a Poisson number of which at least one comes with probability `one`.
+fn at_least(k: u32, one: Probability) -> Probability {
+    let rate = -(1.0 - one.get().min(0.999_999)).ln();
+    let (mut term, mut below) = ((-rate).exp(), 0.0);
+    for i in 0..k {
+        below += term;
+        term *= rate / f64::from(i + 1);
+    }
+    Probability::clamped(1.0 - below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_of_a_pool_needs_two_logins() {
+        let one = Probability::clamped(0.5);
+        assert!((at_least(1, one).get() - 0.5).abs() < 1e-6);
+        // Rate ln 2: P(>= 2) = 1 - 1/2 - ln 2 / 2.
+        assert!((at_least(2, one).get() - 0.153_426).abs() < 1e-5);
+        assert!(at_least(3, one) < at_least(2, one));
+        assert_eq!(at_least(1, Probability::ZERO), Probability::ZERO);
+    }
 }

@@ -8,6 +8,7 @@ pub mod chance;
 pub mod desktop;
 pub mod gpu;
 pub mod id;
+pub mod lead;
 pub mod observed;
 pub mod plan;
 pub mod policy;

@@ -112,6 +112,13 @@ impl Span {
     }
 }
 
+impl Add for Span {
+    type Output = Span;
+    fn add(self, other: Span) -> Span {
+        Span(self.0.saturating_add(other.0))
+    }
+}
+
 impl fmt::Display for Span {
     /// The two largest units that matter: `2 d 3 h`, `1 h 5 min`, `4 min 30 s`, `45 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,267 @@
+//! All that the loop remembers between rounds, and the one round that turns a look at the host into a plan and its steps.
+//!
+//! No I/O, no waiting: what is to be written or done is handed back. So a benchmark or a law test can run rounds by themselves.
+
+use std::collections::BTreeMap;
+
+use headstart_core::chance::chances;
+use headstart_core::desktop::{Desktop, Rule, resolve};
+use headstart_core::forecast::{Forecast, Model, forecast};
+use headstart_core::history::{Clock, History};
+use headstart_core::id::{DesktopName, DomainUuid, UserName};
+use headstart_core::lead::Leads;
+use headstart_core::observed::{Login, Observed, Problem};
+use headstart_core::plan::{Plan, Reason, Situation, Standing, plan};
+use headstart_core::policy::Policy;
+use headstart_core::request::Preallocation;
+use headstart_core::step::{Busy, Step, next_steps, our_hostdev};
+use headstart_core::track::{Happened, Outcome, Tracks, follow};
+use headstart_core::unit::{Span, Time};
+use jiff::tz::TimeZone;
+
+use crate::reconcile::trouble::Trouble;
+use crate::status::{Mode, Scores};
+
+/// A subject that has not logged in for so long is not managed any more: nothing is expected of it until it comes again.
+pub const FORGET: Span = Span::days(28);
+
+/// A preparation that took longer than this waited for room; it says nothing about how long the work takes.
+const LONGEST_LEAD: Span = Span::minutes(30);
+
+/// What the administrator decided, as far as rounds need it.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Thresholds and times.
+    pub policy: Policy,
+    /// Desktops by name pattern.
+    pub rules: Vec<Rule>,
+    /// Wall clock of desktops that name none.
+    pub zone: TimeZone,
+    /// Shadow or armed.
+    pub mode: Mode,
+}
+
+/// A session that somebody told us of, since the host cannot show it.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// Since when.
+    pub since: Time,
+    /// Who.
+    pub user: Option<UserName>,
+}
+
+/// The loop's memory.
+#[derive(Default)]
+pub struct Memory {
+    /// What was learned of everybody's logins.
+    pub history: History,
+    /// How it is turned into probabilities.
+    pub model: Model,
+    /// Of each desktop.
+    pub tracks: Tracks,
+    /// How long preparations take.
+    pub leads: Leads,
+    /// Requests.
+    pub standing: BTreeMap<DomainUuid, Standing>,
+    /// Sessions told by a broker.
+    pub reported: BTreeMap<DesktopName, Reported>,
+    /// What failed.
+    pub trouble: Trouble,
+    /// How it went so far.
+    pub scores: Scores,
+    zones: BTreeMap<headstart_core::id::Subject, TimeZone>,
+    last: Option<Time>,
+}
+
+/// What one round found and decided.
+pub struct Round {
+    /// When.
+    pub now: Time,
+    /// The host, with reported sessions.
+    pub observed: Observed,
+    /// Desktops under management.
+    pub desktops: BTreeMap<DomainUuid, Desktop>,
+    /// Domains that opted in and cannot be managed, and what the look showed.
+    pub problems: Vec<Problem>,
+    /// What changed since the round before.
+    pub happened: Vec<(DomainUuid, Happened)>,
+    /// What is expected.
+    pub forecast: Forecast,
+    /// How early to start.
+    pub leads: BTreeMap<DomainUuid, Span>,
+    /// What should be.
+    pub plan: Plan,
+    /// What to do now.
+    pub steps: Vec<Step>,
+}
+
+impl Memory {
+    /// An empty memory around what was learned.
+    pub fn new(history: History, model: Model) -> Self {
+        Self { history, model, ..Self::default() }
+    }
+
+    /// One round. `busy`: what has a step in flight.
+    pub fn round(&mut self, settings: &Settings, mut observed: Observed, busy: &Busy, now: Time) -> Round {
+        let mut problems = std::mem::take(&mut observed.problems);
+        let desktops = resolve_all(settings, &observed, &mut problems);
+        self.merge_reported(&mut observed);
+        let leads = self.leads.all(&desktops, &settings.policy);
+        let shadow = (settings.mode == Mode::Shadow).then_some(&leads);
+        let happened = follow(&mut self.tracks, &desktops, &observed, &settings.policy, shadow, now);
+        self.account(settings, &observed, now);
+        self.learn(&desktops, &happened);
+        self.history.advance(now);
+        let forecast = forecast(&self.history, &self.model, now);
+        let chances = chances(&forecast, &desktops, &leads, &observed, now);
+        let (mut left_alone, quarantine) = self.trouble.now(now);
+        let plan = plan(&Situation {
+            now,
+            policy: &settings.policy,
+            desktops: &desktops,
+            chances: &chances,
+            leads: &leads,
+            standing: &self.standing,
+            tracks: &self.tracks,
+            quarantine: &quarantine,
+            observed: &observed,
+        });
+        self.note_wants(&observed, &plan, now);
+        left_alone.gpus.extend(&busy.gpus);
+        left_alone.domains.extend(&busy.domains);
+        let steps = next_steps(&plan.desired, &observed, &desktops, &left_alone);
+        self.last = Some(now);
+        Round { now, observed, desktops, problems, happened, forecast, leads, plan, steps }
+    }
+
+    /// The next time at which a plan may differ without anything happening on the host.
+    pub fn next_deadline(&self, settings: &Settings, round: &Round) -> Time {
+        const SLOT: i64 = headstart_core::forecast::SLOT.as_seconds();
+        let now = round.now;
+        let boundary = |after: Time| Time::from_unix((after.unix().div_euclid(SLOT) + 1) * SLOT);
+        let mut next = boundary(now);
+        let mut consider = |time: Time| {
+            if time > now && time < next {
+                next = time;
+            }
+        };
+        for lead in round.leads.values() {
+            consider(boundary(now + *lead) - *lead);
+        }
+        for track in self.tracks.values() {
+            for (since, span) in
+                [(track.logout_at, settings.policy.grace), (track.held_since, settings.policy.minimum_hold)]
+            {
+                if let Some(since) = since {
+                    consider(since + span);
+                }
+            }
+        }
+        for standing in self.standing.values() {
+            consider(standing.since + settings.policy.wish_valid);
+        }
+        if let Some(time) = self.trouble.next(now) {
+            consider(time);
+        }
+        next
+    }
+
+    /// A session that was reported counts where the host shows nobody.
+    fn merge_reported(&self, observed: &mut Observed) {
+        for domain in observed.domains.values_mut() {
+            if domain.login == Login::None
+                && let Some(reported) = self.reported.get(&domain.name)
+            {
+                domain.login = Login::Active { since: reported.since };
+            }
+        }
+    }
+
+    /// Time for which devices were held for nobody.
+    fn account(&mut self, settings: &Settings, observed: &Observed, now: Time) {
+        let Some(last) = self.last else { return };
+        for (uuid, track) in &self.tracks {
+            let nobody = observed.domains.get(uuid).is_some_and(|domain| domain.login == Login::None);
+            let Some(held) = track.held_since.filter(|_| nobody) else { continue };
+            let free_until = track.logout_at.map_or(held, |left| left + settings.policy.grace);
+            let from = last.max(held).max(free_until);
+            if now > from {
+                self.scores.idle = self.scores.idle + (now - from);
+            }
+        }
+    }
+
+    /// Takes what happened into history, scores and lead times; a request is done with when its user has come.
+    fn learn(&mut self, desktops: &BTreeMap<DomainUuid, Desktop>, happened: &[(DomainUuid, Happened)]) {
+        for desktop in desktops.values() {
+            if self.zones.get(&desktop.subject) != Some(&desktop.time_zone) {
+                self.history.set_clock(&desktop.subject, Clock::Zone(desktop.time_zone.clone()));
+                self.zones.insert(desktop.subject.clone(), desktop.time_zone.clone());
+            }
+        }
+        for (uuid, what) in happened {
+            let Some(desktop) = desktops.get(uuid) else { continue };
+            match what {
+                Happened::LoggedIn { at, outcome } => {
+                    self.history.session_started(&desktop.subject, *at, None);
+                    self.scores.logins += u64::from(*outcome != Outcome::Warm);
+                    self.scores.hits += u64::from(*outcome == Outcome::Hit);
+                    self.scores.late += u64::from(*outcome == Outcome::Late);
+                    self.scores.misses += u64::from(*outcome == Outcome::Miss);
+                    match self.standing.get_mut(uuid) {
+                        // Its wish to have nothing ahead stays; what it asked for has come.
+                        Some(standing) if standing.wish.preallocation == Preallocation::Decline => {
+                            standing.since = Time::default();
+                        }
+                        _ => {
+                            self.standing.remove(uuid);
+                        }
+                    }
+                }
+                Happened::LoggedOut { at } => self.history.session_ended(&desktop.subject, *at),
+                Happened::Ready { took: Some(took) } if *took <= LONGEST_LEAD => self.leads.record(*uuid, *took),
+                Happened::Detached { used: false } => self.scores.wasted += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// Since when the plan wants a device for a desktop that has none.
+    fn note_wants(&mut self, observed: &Observed, plan: &Plan, now: Time) {
+        for (uuid, track) in &mut self.tracks {
+            let wanted = plan.desired.wants.contains_key(uuid);
+            let held = observed.domains.get(uuid).is_some_and(|domain| our_hostdev(domain).is_some());
+            if !wanted {
+                track.wanted_since = None;
+            } else if !held && track.wanted_since.is_none() {
+                track.wanted_since = Some(now);
+            }
+        }
+    }
+}
+
+fn resolve_all(
+    settings: &Settings,
+    observed: &Observed,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<DomainUuid, Desktop> {
+    let mut desktops = BTreeMap::new();
+    for domain in observed.domains.values() {
+        match resolve(domain, &settings.rules, &settings.zone) {
+            Ok(Some(desktop)) => {
+                desktops.insert(domain.uuid, desktop);
+            }
+            Ok(None) => {}
+            Err(error) => problems.push(Problem { object: domain.name.to_string(), text: error.to_string() }),
+        }
+    }
+    desktops
+}
+
+/// Whether a change from one reason to another is a decision that people want to read.
+pub fn is_news(before: Option<&Reason>, after: &Reason) -> bool {
+    match before {
+        None => !matches!(after, Reason::BelowTake { .. } | Reason::NothingAhead),
+        Some(before) => before.word() != after.word(),
+    }
+}
