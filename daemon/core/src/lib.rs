@@ -6,7 +6,9 @@
 pub mod backtest;
 pub mod chance;
 pub mod desktop;
+pub mod forecast;
 pub mod gpu;
+pub mod history;
 pub mod id;
 pub mod lead;
 pub mod observed;

@@ -1,0 +1,237 @@
+//! The probability of a login in each of the next 96 quarter hours, per subject.
+//!
+//! A forecast shows no trace of the model behind it but its [`Basis`]. Deliberately not here: what is done about it
+//! (that is the plan's), and the sessions it was learned from.
+
+mod explain;
+pub(crate) mod feature;
+pub(crate) mod model;
+mod sample;
+pub mod training;
+pub(crate) mod walk;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use explain::explain;
+pub use model::Model;
+pub use training::{TrainError, Training};
+
+use crate::history::activity::Compared;
+use crate::history::pattern;
+use crate::history::{Entry, History};
+use crate::id::Subject;
+use crate::unit::{Probability, Span, Time};
+use feature::{FEATURES, Moment, Profile};
+
+/// Length of a slot.
+pub const SLOT: Span = Span::minutes(15);
+/// Slots of a forecast: 24 hours.
+pub const SLOTS: usize = 96;
+/// Logins below which a subject's own pattern says too little for the model.
+const THIN: u32 = 5;
+
+/// What is expected of everybody in the next 24 hours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forecast {
+    /// When it was made.
+    pub made: Time,
+    /// Start of the slot that contains `made`; slots are counted from here, in real time.
+    pub start: Time,
+    /// One for every subject that ever logged in.
+    pub subjects: BTreeMap<Subject, SubjectForecast>,
+}
+
+/// What is expected of one subject.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubjectForecast {
+    /// Probability of a login in the slot if there was none before it; calibrated. For somebody who is logged in: as if
+    /// the logout came now.
+    pub slots: [Probability; SLOTS],
+    /// What it rests on.
+    pub basis: Basis,
+}
+
+/// What a forecast rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The fitted model over the subject's own pattern.
+    Model {
+        /// Logins of this subject that it has learned from.
+        logins: u32,
+    },
+    /// The frequency of the slot, because evidence for more is thin.
+    Frequency {
+        /// Why, in words.
+        why: String,
+    },
+    /// Never seen, or not for so long that it was forgotten: nothing is expected.
+    New,
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Basis::Model { logins } => write!(f, "model, {logins} logins"),
+            Basis::Frequency { why } => write!(f, "login frequency ({why})"),
+            Basis::New => f.write_str("nothing known yet"),
+        }
+    }
+}
+
+impl Forecast {
+    /// What is expected of a subject in the slot that contains `time`; 0 outside the forecast or for a stranger.
+    pub fn at(&self, subject: &Subject, time: Time) -> Probability {
+        self.subjects.get(subject).map_or(Probability::ZERO, |forecast| forecast.at(self.start, time))
+    }
+}
+
+impl SubjectForecast {
+    /// A forecast of nothing.
+    fn new_subject() -> Self {
+        Self { slots: [Probability::ZERO; SLOTS], basis: Basis::New }
+    }
+
+    /// The slot that contains `time` in a forecast that starts at `forecast_start`; 0 outside it.
+    pub fn at(&self, forecast_start: Time, time: Time) -> Probability {
+        usize::try_from((time - forecast_start).as_seconds().div_euclid(SLOT.as_seconds()))
+            .ok()
+            .and_then(|slot| self.slots.get(slot).copied())
+            .unwrap_or(Probability::ZERO)
+    }
+
+    /// Probability of at least one login in `span` from slot `from` on; a slot that is cut by the end counts whole.
+    pub fn within(&self, from: usize, span: Span) -> Probability {
+        let n = usize::try_from((span.as_seconds() + SLOT.as_seconds() - 1).div_euclid(SLOT.as_seconds())).unwrap_or(0);
+        let none: f64 = self.slots.iter().skip(from).take(n).map(|p| 1.0 - p.get()).product();
+        Probability::clamped(1.0 - none)
+    }
+
+    /// The slot in which the next login is most likely to fall, and how likely that is; none if nothing is expected.
+    pub fn likeliest(&self) -> Option<(usize, Probability)> {
+        let mut none_before = 1.0;
+        let mut best: Option<(usize, f64)> = None;
+        for (slot, p) in self.slots.iter().enumerate() {
+            let next = none_before * p.get();
+            none_before *= 1.0 - p.get();
+            if next > 0.0 && best.is_none_or(|(_, most)| next > most) {
+                best = Some((slot, next));
+            }
+        }
+        best.map(|(slot, p)| (slot, Probability::clamped(p)))
+    }
+}
+
+/// What is expected of everybody. The history should have been advanced to `now`; a day it has not closed counts as open.
+pub fn forecast(history: &History, model: &Model, now: Time) -> Forecast {
+    let subjects = history
+        .entries
+        .iter()
+        .map(|(subject, entry)| (subject.clone(), forecast_entry(history, model, subject, entry, now)))
+        .collect();
+    Forecast { made: now, start: slot_start(now), subjects }
+}
+
+/// What is expected of one subject.
+pub fn forecast_one(history: &History, model: &Model, subject: &Subject, now: Time) -> SubjectForecast {
+    match history.entries.get(subject) {
+        Some(entry) => forecast_entry(history, model, subject, entry, now),
+        None => SubjectForecast::new_subject(),
+    }
+}
+
+fn forecast_entry(history: &History, model: &Model, subject: &Subject, entry: &Entry, now: Time) -> SubjectForecast {
+    if !history.is_managed(subject, now) {
+        return SubjectForecast::new_subject();
+    }
+    let judge = Judge::new(model, entry);
+    let mut days = Days::default();
+    let mut slots = [Probability::ZERO; SLOTS];
+    let start = slot_start(now);
+    let mut row = [0.0; FEATURES];
+    let offset = constant_offset(entry, start);
+    for (i, p) in slots.iter_mut().enumerate() {
+        let at = (start + Span::seconds(i as i64 * SLOT.as_seconds())).max(now);
+        let wall = offset.map_or_else(|| entry.clock.wall(at), |offset| at.unix() + offset);
+        let profile = days.profile(entry, pattern::day_of(wall));
+        // Nothing is known of what the others will do: as now for the next hour, then as usual.
+        let others = if i < 4 { history.activity.at(now) } else { Compared::default() };
+        let moment = moment(entry, wall, at, now, others);
+        *p = Probability::clamped(judge.probability(profile, &moment, &mut row));
+    }
+    SubjectForecast { slots, basis: judge.basis() }
+}
+
+/// A moment in the future of `now`: somebody who is logged in is taken to leave now.
+fn moment(entry: &Entry, wall: i64, at: Time, now: Time, others: Compared) -> Moment {
+    let mut moment = Moment::new(entry, wall, at, others);
+    if entry.last_end.is_none() && !entry.is_pool() {
+        moment.since_end = (at - now).as_seconds() as f32 / 60.0;
+        moment.last_length = (now - entry.last_start).as_seconds().max(0) as f32 / 60.0;
+    }
+    moment
+}
+
+/// The clock's offset if it does not change within the forecast.
+fn constant_offset(entry: &Entry, start: Time) -> Option<i64> {
+    let (first, last) = (entry.clock.seconds_at(start), entry.clock.seconds_at(start + Span::days(1)));
+    (first == last).then_some(first)
+}
+
+fn slot_start(now: Time) -> Time {
+    Time::from_unix(now.unix().div_euclid(SLOT.as_seconds()) * SLOT.as_seconds())
+}
+
+/// Profiles of the two or three local days that a forecast touches.
+#[derive(Default)]
+pub(crate) struct Days {
+    made: Vec<Profile>,
+}
+
+impl Days {
+    /// The profile of a local day, made at the first use. A day before the pattern's open day is read as the open day.
+    pub(crate) fn profile(&mut self, entry: &Entry, day: i64) -> &Profile {
+        let day = day.max(entry.pattern.day);
+        let at = self.made.iter().position(|profile| profile.day == day).unwrap_or_else(|| {
+            self.made.push(Profile::new(&entry.pattern, day));
+            self.made.len() - 1
+        });
+        &self.made[at]
+    }
+}
+
+/// Model or frequency, decided once per subject.
+pub(crate) struct Judge<'a> {
+    logistic: Option<&'a model::Logistic>,
+    logins: u32,
+}
+
+impl<'a> Judge<'a> {
+    pub(crate) fn new(model: &'a Model, entry: &Entry) -> Self {
+        let logins = entry.pattern.logins;
+        Self { logistic: model.usable().filter(|_| logins >= THIN), logins }
+    }
+
+    pub(crate) fn probability(&self, profile: &Profile, moment: &Moment, row: &mut feature::Row) -> f64 {
+        match self.logistic {
+            Some(logistic) => {
+                feature::fill(profile, moment, row);
+                logistic.probability(row)
+            }
+            None => profile.frequency(moment.slot) * f64::from(moment.left_of_slot),
+        }
+    }
+
+    pub(crate) fn basis(&self) -> Basis {
+        match self.logistic {
+            Some(_) => Basis::Model { logins: self.logins },
+            None if self.logins < THIN => {
+                Basis::Frequency { why: format!("only {} logins so far, the model needs {THIN}", self.logins) }
+            }
+            None => Basis::Frequency { why: "no model has been trained yet".to_owned() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+//! What the model sees of a slot: numbers made of one subject's pattern, its last session, and the others' activity.
+//!
+//! All of it is known at the instant of the decision. Nothing here knows of weights; [`super::model`] has them.
+
+use crate::history::Entry;
+use crate::history::activity::Compared;
+use crate::history::pattern::{self, NONE, Pattern, SLOTS};
+use crate::unit::Time;
+
+/// What a feature speaks of, for explanations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Group {
+    /// How often the subject logs in at this time of the day and week.
+    Habit,
+    /// How often the subject comes at all on such days.
+    Attendance,
+    /// What it did today, against what it does usually.
+    Today,
+    /// Time since its last session.
+    Since,
+    /// What the others do now.
+    Others,
+    /// Hour and weekday as such.
+    Calendar,
+}
+
+/// Knots of the time since the last logout, minutes.
+const SINCE_KNOTS: [f32; 11] = [30.0, 60.0, 120.0, 240.0, 480.0, 720.0, 960.0, 1440.0, 2880.0, 5760.0, 14_400.0];
+/// Knots of the slot less the usual first slot, hours.
+const FIRST_KNOTS: [f32; 5] = [-2.0, -0.5, 0.5, 2.0, 4.0];
+
+/// Features of a row.
+pub(crate) const FEATURES: usize = 64;
+
+/// One row.
+pub(crate) type Row = [f32; FEATURES];
+
+/// Everything about a subject and a local day that does not depend on the slot of the decision: made once, used 96 times.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    /// The local day it is for.
+    pub day: i64,
+    recent: [f32; SLOTS],
+    weekday: [f32; SLOTS],
+    class: [f32; SLOTS],
+    hazard: [f32; SLOTS],
+    first: [f32; SLOTS],
+    next: [f32; SLOTS],
+    prev: [f32; SLOTS],
+    left: [f32; SLOTS],
+    expected: [f32; SLOTS],
+    busy: [f32; SLOTS],
+    usual_first: Option<f32>,
+    spread_first: f32,
+    /// Logins by slot of that day so far, summed up to (excluding) the slot.
+    starts: [u8; SLOTS],
+    attendance: f32,
+    attendance_weekday: f32,
+    active_yesterday: f32,
+    active_last_week: f32,
+    yesterday_first: Option<f32>,
+    last_week_first: Option<f32>,
+    missed: f32,
+    weekend: f32,
+    logins: f32,
+    young: f32,
+}
+
+/// `ln((yes + 1/2) / (no + 1/2))`.
+fn log_odds(yes: u32, of: u32) -> f32 {
+    ((yes as f32 + 0.5) / ((of - yes) as f32 + 0.5)).ln()
+}
+
+impl Profile {
+    /// For `day`, which is the pattern's open day or one after it (then without a login in between).
+    pub(crate) fn new(p: &Pattern, day: i64) -> Self {
+        let (weekday, class) = (pattern::weekday(day), pattern::class(day));
+        let ahead = day - p.day;
+        let mut rate = [0.0_f32; SLOTS];
+        let mut profile = Profile {
+            day,
+            recent: [0.0; SLOTS],
+            weekday: [0.0; SLOTS],
+            class: [0.0; SLOTS],
+            hazard: [0.0; SLOTS],
+            first: [0.0; SLOTS],
+            next: [0.0; SLOTS],
+            prev: [0.0; SLOTS],
+            left: [0.0; SLOTS],
+            expected: [0.0; SLOTS],
+            busy: [0.0; SLOTS],
+            usual_first: None,
+            spread_first: 0.0,
+            starts: [0; SLOTS],
+            attendance: 0.0,
+            attendance_weekday: 0.0,
+            active_yesterday: 0.0,
+            active_last_week: 0.0,
+            yesterday_first: None,
+            last_week_first: None,
+            missed: 0.0,
+            weekend: class as f32,
+            logins: ((p.logins_recent + 0.5) / (p.recent_days + 5.0)).ln(),
+            young: 1.0 / (1.0 + f32::from(p.known_days) / 7.0),
+        };
+        let (recent_days, weekday_days, class_days) =
+            (p.recent_days + 1.0, p.weekday_days[weekday] + 1.0, p.class_days[class] + 1.0);
+        for slot in 0..SLOTS {
+            profile.recent[slot] = ((p.recent[slot] + 0.03) / recent_days).ln();
+            profile.weekday[slot] = ((p.weekday[weekday][slot / 2] * 0.5 + 0.02) / weekday_days).ln();
+            profile.class[slot] = ((p.class[class][slot] + 0.02) / class_days).ln();
+            profile.hazard[slot] = ((p.class[class][slot] + 0.02) / (p.at_risk[class][slot] + 1.0)).ln();
+            profile.busy[slot] = 1.0 - p.at_risk[class][slot] / p.class_days[class].max(1.0);
+            rate[slot] = (p.class[class][slot] / class_days + p.recent[slot] / recent_days) * 0.5;
+        }
+        profile.sums(&rate);
+        profile.first_logins(p.remembered(class));
+        profile.days(p, day, ahead);
+        if ahead == 0 {
+            let mut sum = 0_u8;
+            for slot in 0..SLOTS {
+                profile.starts[slot] = sum;
+                sum = sum.saturating_add(p.today[slot]);
+            }
+        }
+        profile
+    }
+
+    /// Mass before, just before, just after, and left after each slot.
+    fn sums(&mut self, rate: &[f32; SLOTS]) {
+        let mut before = [0.0_f32; SLOTS + 1];
+        for slot in 0..SLOTS {
+            before[slot + 1] = before[slot] + rate[slot];
+        }
+        for slot in 0..SLOTS {
+            self.expected[slot] = before[slot];
+            self.next[slot] = (before[(slot + 5).min(SLOTS)] - before[slot + 1] + 0.01).ln();
+            self.prev[slot] = (before[slot] - before[slot.saturating_sub(4)] + 0.01).ln();
+            self.left[slot] = (before[SLOTS] - before[slot] + 0.02).ln();
+        }
+    }
+
+    /// Of the remembered days on which nobody had come before a slot: on how many did somebody come in it?
+    fn first_logins(&mut self, remembered: &[u8]) {
+        let mut in_slot = [0.0_f32; SLOTS];
+        let mut sorted: Vec<u8> = Vec::with_capacity(remembered.len());
+        for first in remembered.iter().filter(|first| **first != NONE) {
+            let at = usize::from(*first);
+            sorted.push(*first);
+            for (shift, weight) in [(-3, 1.0), (-2, 2.0), (-1, 3.0), (0, 4.0), (1, 3.0), (2, 2.0), (3, 1.0)] {
+                let near = (at as i32 + shift).clamp(0, SLOTS as i32 - 1) as usize;
+                in_slot[near] += weight / 16.0;
+            }
+        }
+        let mut still = remembered.len() as f32;
+        for (first, mass) in self.first.iter_mut().zip(in_slot) {
+            *first = ((mass + 0.03) / (still.max(0.0) + 1.0)).ln();
+            still -= mass;
+        }
+        sorted.sort_unstable();
+        if !sorted.is_empty() {
+            let at = |share: usize| f32::from(sorted[(sorted.len() - 1) * share / 4]);
+            self.usual_first = Some(at(2));
+            self.spread_first = (at(3) - at(1)) / 4.0;
+        }
+    }
+
+    /// Attendance. `ahead` days between the open day and `day` count as they stand.
+    fn days(&mut self, p: &Pattern, day: i64, ahead: i64) {
+        // As if the open day and those after it were over: bit 0 is the day before `day`.
+        let ahead_u = ahead.clamp(0, 63) as u32;
+        let open = u64::from(ahead > 0 && p.first_today().is_some());
+        let (active, known) = if ahead_u == 0 {
+            (p.active, u32::from(p.known_days))
+        } else {
+            ((p.active << 1 | open) << (ahead_u - 1), u32::from(p.known_days) + ahead_u)
+        };
+        let recent = known.min(28);
+        self.attendance = log_odds((active & (1 << recent) - 1).count_ones(), recent);
+        let (mut yes, mut of) = (0, 0);
+        for week in 1..=8_u32 {
+            if 7 * week <= known {
+                of += 1;
+                yes += (active >> (7 * week - 1) & 1) as u32;
+            }
+        }
+        self.attendance_weekday = log_odds(yes, of);
+        self.active_yesterday = (active & 1) as f32;
+        self.active_last_week = (active >> 6 & 1) as f32;
+        self.missed = (active | 1 << 20).trailing_zeros() as f32;
+        let before = |back: i64| match back - ahead {
+            0 => p.first_today(),
+            back if back > 0 => p.first_before(back),
+            _ => None,
+        };
+        self.yesterday_first = before(1).map(|slot| slot as f32);
+        self.last_week_first = before(7).map(|slot| slot as f32);
+        debug_assert!(day >= p.day, "a profile is of today or later");
+    }
+
+    /// The mean of the three frequencies of the slot: what is said without a model.
+    pub(crate) fn frequency(&self, slot: usize) -> f64 {
+        let mean = (self.recent[slot].exp() + self.weekday[slot].exp() + self.class[slot].exp()) / 3.0;
+        f64::from(mean)
+    }
+}
+
+/// When a decision is made about a slot, besides the profile of its day.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// Slot of the local day.
+    pub slot: usize,
+    /// Minutes since the last logout, at the decision.
+    pub since_end: f32,
+    /// Length of the last session, minutes.
+    pub last_length: f32,
+    /// Share of the slot that is left at the decision.
+    pub left_of_slot: f32,
+    /// What the others do.
+    pub others: Compared,
+}
+
+impl Moment {
+    /// About the slot of the local time `wall`, decided at `at`.
+    pub(crate) fn new(entry: &Entry, wall: i64, at: Time, others: Compared) -> Self {
+        let end = entry.last_end.unwrap_or(at).max(entry.last_start).min(at);
+        Self {
+            slot: pattern::slot_of(wall),
+            since_end: (at - end).as_seconds() as f32 / 60.0,
+            last_length: (end - entry.last_start).as_seconds().max(0) as f32 / 60.0,
+            left_of_slot: 1.0 - wall.rem_euclid(pattern::SLOT) as f32 / pattern::SLOT as f32,
+            others,
+        }
+    }
+}
+
+/// Fills rows one feature after the other, so that names, groups and values cannot fall out of step.
+struct Filler<'a> {
+    row: &'a mut Row,
+    groups: Option<&'a mut [Group; FEATURES]>,
+    n: usize,
+}
+
+impl Filler<'_> {
+    #[inline]
+    fn put(&mut self, group: Group, value: f32) {
+        self.row[self.n] = value;
+        if let Some(groups) = &mut self.groups {
+            groups[self.n] = group;
+        }
+        self.n += 1;
+    }
+}
+
+/// The features of one decision.
+pub(crate) fn fill(profile: &Profile, moment: &Moment, row: &mut Row) {
+    put_all(profile, moment, &mut Filler { row, groups: None, n: 0 });
+}
+
+/// The group of each feature.
+pub(crate) fn groups() -> [Group; FEATURES] {
+    let (mut row, mut groups) = ([0.0; FEATURES], [Group::Calendar; FEATURES]);
+    let moment = Moment { slot: 0, since_end: 0.0, last_length: 0.0, left_of_slot: 1.0, others: Compared::default() };
+    let mut filler = Filler { row: &mut row, groups: Some(&mut groups), n: 0 };
+    put_all(&Profile::new(&Pattern::new(0), 0), &moment, &mut filler);
+    groups
+}
+
+fn put_all(profile: &Profile, moment: &Moment, f: &mut Filler) {
+    use Group::{Attendance, Calendar, Habit, Others, Today};
+    let slot = moment.slot;
+    let starts = f32::from(profile.starts[slot]);
+    let none_yet = if starts == 0.0 { 1.0 } else { 0.0 };
+    let hazard = profile.hazard[slot];
+    f.put(Habit, profile.recent[slot]);
+    f.put(Habit, profile.weekday[slot]);
+    f.put(Habit, profile.class[slot]);
+    f.put(Habit, hazard);
+    f.put(Habit, (hazard + 4.0) * (hazard + 4.0) * 0.2);
+    f.put(Habit, profile.next[slot]);
+    f.put(Habit, profile.prev[slot]);
+    f.put(Habit, profile.left[slot]);
+    f.put(Habit, profile.busy[slot]);
+    f.put(Habit, profile.logins);
+    f.put(Habit, profile.logins * profile.young);
+    f.put(Habit, hazard * profile.young);
+    f.put(Habit, profile.young);
+    // The first login of the day and the later ones follow different laws: most of what matters is told for each.
+    f.put(Habit, none_yet * profile.first[slot]);
+    f.put(Habit, none_yet * hazard);
+    f.put(Habit, none_yet * profile.weekday[slot]);
+    f.put(Habit, none_yet * profile.left[slot]);
+    f.put(Habit, none_yet * profile.next[slot]);
+    f.put(Today, none_yet);
+    f.put(Today, starts.min(4.0));
+    let over = profile.expected[slot] - starts;
+    f.put(Today, over.clamp(0.0, 3.0));
+    f.put(Today, over.clamp(-3.0, 0.0));
+    f.put(Today, none_yet * over.clamp(0.0, 3.0));
+    put_since(moment, none_yet, f);
+    f.put(Attendance, profile.attendance);
+    f.put(Attendance, profile.attendance_weekday);
+    f.put(Attendance, profile.active_yesterday);
+    f.put(Attendance, profile.active_last_week);
+    f.put(Attendance, none_yet * profile.attendance);
+    f.put(Attendance, none_yet * profile.attendance_weekday);
+    f.put(Attendance, none_yet * profile.active_yesterday);
+    f.put(Attendance, (1.0 + profile.missed).ln());
+    put_first(profile, slot as f32, none_yet, f);
+    f.put(Others, moment.others.day);
+    f.put(Others, moment.others.hour);
+    f.put(Others, none_yet * moment.others.day);
+    put_calendar(profile, slot, f);
+    f.put(Calendar, moment.left_of_slot.max(0.05).ln());
+    debug_assert_eq!(f.n, FEATURES, "every place of the row is filled");
+}
+
+fn put_since(moment: &Moment, none_yet: f32, f: &mut Filler) {
+    let since = moment.since_end.max(5.0).ln();
+    f.put(Group::Since, since);
+    for knot in SINCE_KNOTS {
+        f.put(Group::Since, (since - knot.ln()).max(0.0));
+    }
+    f.put(Group::Since, (1.0 + moment.last_length).ln());
+    f.put(Group::Since, none_yet * since);
+}
+
+fn put_first(profile: &Profile, slot: f32, none_yet: f32, f: &mut Filler) {
+    let hours = profile.usual_first.map_or(0.0, |first| ((slot - first) / 4.0).clamp(-8.0, 12.0)) * none_yet;
+    f.put(Group::Today, hours);
+    for knot in FIRST_KNOTS {
+        f.put(Group::Today, (hours - knot).max(0.0) * none_yet);
+    }
+    f.put(Group::Today, none_yet * profile.spread_first.min(6.0));
+    let near = |first: Option<f32>| first.map_or(0.0, |first| (1.0 - (slot - first).abs() / 6.0).max(0.0));
+    f.put(Group::Habit, none_yet * near(profile.yesterday_first));
+    f.put(Group::Habit, none_yet * near(profile.last_week_first));
+}
+
+fn put_calendar(profile: &Profile, slot: usize, f: &mut Filler) {
+    let turn = slot as f32 / SLOTS as f32 * std::f32::consts::TAU;
+    let ((sin, cos), (sin2, cos2)) = (turn.sin_cos(), (2.0 * turn).sin_cos());
+    f.put(Group::Calendar, profile.weekend);
+    f.put(Group::Calendar, sin);
+    f.put(Group::Calendar, cos);
+    f.put(Group::Calendar, sin2);
+    f.put(Group::Calendar, cos2);
+    f.put(Group::Calendar, profile.weekend * cos);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_feature_is_finite_for_a_pattern_that_knows_nothing() {
+        let pattern = Pattern::new(0);
+        for day in [0, 1, 5, 100] {
+            let profile = Profile::new(&pattern, day);
+            for slot in 0..SLOTS {
+                let mut row = [f32::NAN; FEATURES];
+                let others = Compared::default();
+                let moment = Moment { slot, since_end: 0.0, last_length: 0.0, left_of_slot: 0.0, others };
+                fill(&profile, &moment, &mut row);
+                assert!(row.iter().all(|value| value.is_finite()), "{row:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+use super::*;
+use crate::history::Clock;
+use crate::id::{DesktopName, PoolName};
+
+const MONDAY: i64 = 1_267_401_600; // 2010-03-01T00:00:00Z
+
+fn desktop(name: &str) -> Subject {
+    Subject::Desktop(DesktopName::new(name).unwrap())
+}
+
+/// Nine to five in a zone on the weekdays of `weeks` weeks.
+fn office(zone: &str, weeks: i64) -> (History, Subject) {
+    let zone = jiff::tz::TimeZone::get(zone).unwrap();
+    let mut history = History::new(Span::days(28));
+    let subject = desktop("a");
+    history.set_clock(&subject, Clock::Zone(zone.clone()));
+    for day in (0..7 * weeks).filter(|day| day % 7 < 5) {
+        let local = jiff::civil::date(2010, 3, 1).at(9, 5, 0, 0) + jiff::Span::new().days(day);
+        let start = Time::from_timestamp(zone.to_timestamp(local).unwrap());
+        history.session_started(&subject, start, None);
+        history.session_ended(&subject, start + Span::hours(8));
+    }
+    (history, subject)
+}
+
+fn utc(text: &str) -> Time {
+    Time::from_timestamp(text.parse().unwrap())
+}
+
+#[test]
+fn without_a_model_the_frequency_of_the_slot_counts() {
+    let (mut history, subject) = office("Europe/Warsaw", 3);
+    let now = utc("2010-03-22T05:00:00Z");
+    history.advance(now);
+    let forecast = forecast(&history, &Model::default(), now);
+    let (slot, _) = forecast.subjects[&subject].likeliest().unwrap();
+    assert_eq!(slot, 12, "nine o'clock in Warsaw is eight UTC in winter");
+    assert!(matches!(forecast.subjects[&subject].basis, Basis::Frequency { .. }));
+    assert!(forecast.at(&subject, utc("2010-03-22T08:10:00Z")) > forecast.at(&subject, utc("2010-03-22T12:00:00Z")));
+    assert_eq!(forecast.at(&subject, utc("2010-03-23T08:10:00Z")), Probability::ZERO, "a day later");
+    assert_eq!(forecast.at(&desktop("stranger"), now), Probability::ZERO);
+}
+
+#[test]
+fn daylight_saving_moves_the_day_with_the_wall_clock() {
+    // Warsaw: 2010-03-28 01:00 UTC the clock goes from 2 to 3; 2010-10-31 01:00 UTC from 3 to 2.
+    for (zone, weeks, now, nine) in [
+        ("Europe/Warsaw", 4, "2010-03-28T20:00:00Z", "2010-03-29T07:05:00Z"),
+        ("Europe/Warsaw", 35, "2010-10-31T20:00:00Z", "2010-11-01T08:05:00Z"),
+        // Across the change itself: 23 and 25 hours.
+        ("America/New_York", 36, "2010-11-06T23:00:00Z", "2010-11-07T14:05:00Z"),
+    ] {
+        let (mut history, subject) = office(zone, weeks);
+        let now = utc(now);
+        history.advance(now);
+        let forecast = forecast_one(&history, &Model::default(), &subject, now);
+        let at_nine = forecast.at(now, utc(nine));
+        assert!(forecast.slots.iter().all(|p| *p <= at_nine), "{zone} {now}: {at_nine}");
+    }
+}
+
+#[test]
+fn on_the_short_day_slots_are_skipped_and_on_the_long_day_told_twice() {
+    let (mut history, subject) = office("Europe/Warsaw", 1);
+    let entry = history.entries.get_mut(&subject).unwrap();
+    // Marks each local slot by its own frequency.
+    entry.pattern.weekday = [[0.0; SLOTS / 2]; 7];
+    for class in &mut entry.pattern.class {
+        for (slot, value) in class.iter_mut().enumerate() {
+            *value = slot as f32;
+        }
+    }
+    entry.pattern.recent = [0.0; SLOTS];
+    let clock = entry.clock.clone();
+    for (now, skipped, twice) in [("2010-03-27T23:00:00Z", 8..12, 0..0), ("2010-10-30T22:00:00Z", 0..0, 8..12)] {
+        let now = utc(now);
+        let slots: Vec<usize> =
+            (0..SLOTS as i64).map(|i| pattern::slot_of(clock.wall(now + Span::seconds(i * 900)))).collect();
+        for slot in 0..SLOTS {
+            let n = slots.iter().filter(|s| **s == slot).count();
+            // The forecast is 24 real hours long, whatever the length of the local day.
+            let want = if skipped.contains(&slot) {
+                0
+            } else if twice.contains(&slot) {
+                2
+            } else {
+                1
+            };
+            assert!(n == want || slot < 4 || slot >= 92, "{now} slot {slot}: {n} times");
+        }
+    }
+}
+
+#[test]
+fn a_pool_is_always_at_risk_and_the_forgotten_are_new() {
+    let mut history = History::new(Span::days(28));
+    let pool = Subject::Pool(PoolName::new("p").unwrap());
+    for day in 0..10 {
+        history.session_started(&pool, Time::from_unix(MONDAY + day * 86_400 + 32_400), None);
+    }
+    let now = Time::from_unix(MONDAY + 10 * 86_400);
+    history.advance(now);
+    let open = forecast_one(&history, &Model::default(), &pool, now);
+    assert!(open.slots[36].get() > 0.1, "{}", open.slots[36]);
+    let (mut history, subject) = office("UTC", 1);
+    let later = utc("2010-06-01T00:00:00Z");
+    history.advance(later);
+    assert_eq!(forecast_one(&history, &Model::default(), &subject, later).basis, Basis::New);
+}
+
+#[test]
+fn within_joins_slots() {
+    let mut forecast = SubjectForecast::new_subject();
+    forecast.slots[0] = Probability::clamped(0.5);
+    forecast.slots[1] = Probability::clamped(0.5);
+    assert!((forecast.within(0, Span::minutes(30)).get() - 0.75).abs() < 1e-6);
+    assert!((forecast.within(1, Span::minutes(16)).get() - 0.5).abs() < 1e-6);
+    assert_eq!(forecast.within(0, Span::ZERO), Probability::ZERO);
+    assert_eq!(forecast.likeliest().unwrap().0, 0);
+}

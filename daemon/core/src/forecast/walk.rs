@@ -1,0 +1,243 @@
+//! Sessions in the order of time → every decision that had to be made about a slot, with what was known then.
+//!
+//! Training and backtest go the same way through history: each idle, managed slot of each subject comes by once, with
+//! the login that came in it or not. Slots of a subject are worked off late (at its next event or at the end of a day),
+//! yet from what was known at each slot only: a subject's own pattern does not change while it is idle, and the others'
+//! activity is kept by slot.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::Offset;
+
+use super::SLOT;
+use super::feature::{self, Moment, Profile, Row};
+use crate::history::pattern;
+use crate::history::{Clock, Entry, GRACE, History};
+use crate::id::Subject;
+use crate::unit::{Span, Time};
+
+/// How often everybody's slots are worked off: well within the week for which others' activity is kept.
+const STRIDE: Span = Span::days(1);
+
+/// One decision.
+pub(crate) struct Decision<'a> {
+    /// Number of the subject in order of appearance.
+    pub index: usize,
+    pub entry: &'a Entry,
+    /// When it had to be made: start of the slot, or the release within it.
+    pub at: Time,
+    /// The same on the subject's wall clock.
+    pub wall: i64,
+    /// Seconds on the wall clock until the slot ends.
+    pub remaining: i64,
+    /// Whether a login came from then to the end of the slot.
+    pub login: bool,
+    /// A number that is as good as random and always the same for this subject and slot.
+    pub hash: u32,
+    profile: &'a Profile,
+    moment: Moment,
+}
+
+impl Decision<'_> {
+    /// The features of the decision.
+    pub(crate) fn fill(&self, row: &mut Row) {
+        feature::fill(self.profile, &self.moment, row);
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        self.profile
+    }
+
+    pub(crate) fn moment(&self) -> &Moment {
+        &self.moment
+    }
+}
+
+/// Whoever looks at decisions.
+pub(crate) trait Sink {
+    /// Whether this one may be left out; asked before the features are made.
+    fn skips(&mut self, login: bool, hash: u32) -> bool;
+    /// One decision.
+    fn decision(&mut self, decision: &Decision);
+    /// A login that no decision was made for: of somebody who was not managed.
+    fn unmanaged(&mut self, _index: usize) {}
+}
+
+/// Where the work of one subject stands.
+struct Cursor {
+    index: usize,
+    hash: u64,
+    /// The next decision; none: the subject was never released yet.
+    next: Option<Time>,
+    profile: Option<Profile>,
+}
+
+/// A way through history.
+pub(crate) struct Walk {
+    pub(crate) history: History,
+    cursors: BTreeMap<Subject, Cursor>,
+    /// All slots that end before this are worked off.
+    done: Option<Time>,
+}
+
+impl Walk {
+    pub(crate) fn new(forget: Span) -> Self {
+        Self { history: History::new(forget), cursors: BTreeMap::new(), done: None }
+    }
+
+    pub(crate) fn set_clock(&mut self, subject: &Subject, clock: Clock) {
+        self.history.set_clock(subject, clock);
+    }
+
+    /// A session. Sessions come in the order of their starts; a missing end is the caller's to fill.
+    pub(crate) fn session(
+        &mut self,
+        subject: &Subject,
+        start: Time,
+        end: Time,
+        offset: Option<Offset>,
+        sink: &mut impl Sink,
+    ) {
+        self.advance(start, sink);
+        self.history.activity.advance(start);
+        let forget = self.history.forget();
+        if let Some(entry) = self.history.entries.get_mut(subject)
+            && let Some(released) = entry.released()
+        {
+            let on_axis = entry.on_axis(start, offset);
+            let cursor = self.cursors.get_mut(subject).expect("every entry was made together with its cursor");
+            let last = if entry.is_pool() { released } else { released - GRACE };
+            let forgotten = last + forget;
+            if on_axis > released {
+                let login = on_axis <= forgotten;
+                if !login {
+                    sink.unmanaged(cursor.index);
+                }
+                let until = if login { on_axis } else { forgotten };
+                flush(cursor, entry, &self.history.activity, until, login, sink);
+            }
+        }
+        let index = self.cursors.len();
+        let cursor = self.cursors.entry(subject.clone()).or_insert_with(|| {
+            sink.unmanaged(index);
+            Cursor { index, hash: text_hash(&subject.to_string()), next: None, profile: None }
+        });
+        let before = self.history.entries.get(subject).map(|entry| entry.last_end);
+        let cold = self.history.session_started(subject, start, offset);
+        cursor.profile = None;
+        let entry = &self.history.entries[subject];
+        // An end keeps its distance from the start on the clock of the entry.
+        let shift = entry.on_axis(start, offset) - start;
+        let end = (end + shift).max(before.flatten().filter(|_| !cold).unwrap_or(end + shift));
+        self.history.session_ended(subject, end);
+        let entry = &self.history.entries[subject];
+        if entry.is_pool() {
+            cursor.next = cursor.next.or(Some(start));
+        } else {
+            cursor.next = entry.released();
+        }
+    }
+
+    /// Works off what is over by `until`, in strides of a day.
+    pub(crate) fn advance(&mut self, until: Time, sink: &mut impl Sink) {
+        let done = *self.done.get_or_insert(until);
+        if until < done + STRIDE {
+            return;
+        }
+        self.settle(until, sink);
+    }
+
+    /// Works off every slot that is over by `until`.
+    pub(crate) fn settle(&mut self, until: Time, sink: &mut impl Sink) {
+        let forget = self.history.forget();
+        let mut at = self.done.unwrap_or(until);
+        loop {
+            at = (at + STRIDE).min(until);
+            self.history.activity.advance(at);
+            for (subject, cursor) in &mut self.cursors {
+                let entry = self.history.entries.get_mut(subject).expect("every cursor has its entry");
+                let forgotten = entry.last_end.unwrap_or(entry.last_start).max(entry.last_start) + forget;
+                flush(cursor, entry, &self.history.activity, at.min(forgotten), false, sink);
+            }
+            if at >= until {
+                break;
+            }
+        }
+        self.done = Some(self.done.map_or(until, |done| done.max(until)));
+    }
+}
+
+/// Works off the slots of one subject that end by `until`; with `login`, also the one in which the login at `until` falls.
+fn flush(
+    cursor: &mut Cursor,
+    entry: &mut Entry,
+    activity: &crate::history::activity::Activity,
+    until: Time,
+    login: bool,
+    sink: &mut impl Sink,
+) {
+    let Some(mut at) = cursor.next else { return };
+    let mut constant: Option<(i64, i64)> = None; // UTC day, offset that holds on it
+    while at <= until {
+        let day = at.unix().div_euclid(pattern::DAY);
+        let offset = match constant {
+            Some((of, offset)) if of == day => offset,
+            _ => {
+                let (a, b) = (day * pattern::DAY, (day + 1) * pattern::DAY);
+                let (a, b) = (entry.clock.seconds_at(Time::from_unix(a)), entry.clock.seconds_at(Time::from_unix(b)));
+                if a == b {
+                    constant = Some((day, a));
+                    a
+                } else {
+                    entry.clock.seconds_at(at)
+                }
+            }
+        };
+        let wall = at.unix() + offset;
+        let remaining = SLOT.as_seconds() - wall.rem_euclid(SLOT.as_seconds());
+        let end = at + Span::seconds(remaining);
+        let login_here = login && until < end;
+        if !login_here && end > until {
+            break;
+        }
+        let hash = mix(cursor.hash ^ at.unix() as u64);
+        if !sink.skips(login_here, hash) {
+            let day = pattern::day_of(wall);
+            if entry.pattern.day < day {
+                entry.pattern.roll(wall);
+            }
+            let day = day.max(entry.pattern.day);
+            if cursor.profile.as_ref().is_none_or(|profile| profile.day != day) {
+                cursor.profile = None;
+            }
+            let profile = cursor.profile.get_or_insert_with(|| Profile::new(&entry.pattern, day));
+            let moment = Moment::new(entry, wall, at, activity.at(at));
+            sink.decision(&Decision {
+                index: cursor.index,
+                entry,
+                at,
+                wall,
+                remaining,
+                login: login_here,
+                hash,
+                profile,
+                moment,
+            });
+        }
+        at = end;
+    }
+    cursor.next = Some(at);
+}
+
+/// FNV-1a over the bytes of a text.
+fn text_hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The finisher of SplitMix64: every bit of the input moves every bit of the output.
+fn mix(x: u64) -> u32 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ x >> 31) as u32
+}
