@@ -6,3 +6,5 @@ pub mod clock;
 pub mod host;
 pub mod message;
 pub mod status;
+pub mod store;
+pub mod trace_file;
