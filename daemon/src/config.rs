@@ -1,0 +1,250 @@
+//! Configuration: TOML files, merged in the order of their places, checked, and turned into core types.
+//!
+//! Three stages, each with its own type: a [`fragment`] is what one file says, with the place of every value; fragments are
+//! merged, the later one winning; [`Config`] is the checked whole with every default filled in. Nothing here decides
+//! anything, and nothing else in the program knows TOML.
+
+mod document;
+mod duration;
+mod fragment;
+mod pattern;
+pub mod simulation;
+mod value;
+mod write;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use headstart_core::id::{PciAddress, PoolName, ProfileName, UserName};
+use headstart_core::policy::Policy;
+use headstart_core::unit::Span;
+use jiff::civil;
+use jiff::tz::TimeZone;
+
+pub use self::document::Place;
+use self::document::Problem;
+use self::fragment::Fragment;
+pub use self::pattern::NamePattern;
+use crate::status::Mode;
+
+/// Folders that hold `headstart.toml` and `headstart.toml.d/*.toml`, each overriding the ones before it.
+const FOLDERS: [&str; 3] = ["usr/lib/headstart", "run/headstart", "etc/headstart"];
+
+/// The checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Whether decisions are carried out.
+    pub mode: Mode,
+    /// Where the past is kept and for how long.
+    pub history: History,
+    /// Whose clock, and when to learn anew.
+    pub forecast: Forecast,
+    /// The planner's settings.
+    pub policy: Policy,
+    /// At least so often the host is looked at, also when nothing woke the daemon.
+    pub poll: Span,
+    /// What is said about desktops, in the order of the files: for each setting the last matching rule that has it wins.
+    pub desktop_rules: Vec<DesktopRule>,
+    /// PFs the administrator gave to headstart; each once, in order of address.
+    pub gpus: Vec<PciAddress>,
+    /// The files it came from, in the order they were read.
+    pub files: Vec<PathBuf>,
+}
+
+/// Section `[history]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The database.
+    pub path: PathBuf,
+    /// Older rows are deleted.
+    pub retention: Span,
+}
+
+/// Section `[forecast]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forecast {
+    /// Zone of the users whose desktop names no other.
+    pub time_zone: Zone,
+    /// When the model is trained anew each day, in that zone.
+    pub refit_at: civil::Time,
+}
+
+/// A time zone that kept its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zone {
+    name: String,
+    rules: TimeZone,
+}
+
+impl Zone {
+    /// A zone of the IANA database, or `system`: the zone of this host.
+    ///
+    /// # Errors
+    /// The database does not know it.
+    pub fn new(name: &str) -> Result<Self, jiff::Error> {
+        let rules = if name == "system" { TimeZone::system() } else { TimeZone::get(name)? };
+        Ok(Self { name: name.to_owned(), rules })
+    }
+
+    /// As written in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its offsets and their changes.
+    pub fn rules(&self) -> &TimeZone {
+        &self.rules
+    }
+}
+
+/// How a desktop gets its device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attach {
+    /// Into the definition of a desktop that is shut off, which is then started.
+    #[default]
+    Cold,
+    /// Plugged into the running desktop.
+    Live,
+    /// Nothing ahead; only when asked.
+    Request,
+}
+
+impl Attach {
+    /// `cold`, `live`, `request`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Live => "live",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// One `[[desktop]]`: what it says about the desktops whose name fits. What is not set leaves earlier rules in force.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DesktopRule {
+    /// Which desktops.
+    pub name: NamePattern,
+    /// The one user of a dedicated desktop.
+    pub user: Option<UserName>,
+    /// The pool of a pooled desktop.
+    pub pool: Option<PoolName>,
+    /// In order of wish.
+    pub profiles: Option<Vec<ProfileName>>,
+    /// How it gets its device.
+    pub attach: Option<Attach>,
+    /// Higher goes first; 0 if never set.
+    pub priority: Option<i32>,
+    /// Zone of its user.
+    pub time_zone: Option<Zone>,
+    /// Lead time until the desktop's own is learned.
+    pub lead: Option<Span>,
+    /// The user's department, for the forecast.
+    pub department: Option<String>,
+    /// The user's role, for the forecast.
+    pub role: Option<String>,
+    /// Whether devices are reserved ahead for it; true if never set.
+    pub preallocate: Option<bool>,
+}
+
+/// Everything that is wrong with the configuration, a line each: file, line, column, what was expected, what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<Problem>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<&str> = self.0.iter().map(|problem| problem.0.as_str()).collect();
+        f.write_str(&texts.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Shadow,
+            history: History { path: crate::store::DEFAULT_PATH.into(), retention: Span::days(400) },
+            forecast: Forecast {
+                time_zone: Zone { name: "system".to_owned(), rules: TimeZone::system() },
+                refit_at: civil::time(3, 0, 0, 0),
+            },
+            policy: Policy::default(),
+            poll: Span::seconds(30),
+            desktop_rules: Vec::new(),
+            gpus: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the files of the system: `headstart.toml`, then `headstart.toml.d/*.toml` by name, in `/usr/lib/headstart`,
+    /// `/run/headstart` and `/etc/headstart`, below `root` (`/` but in tests). Later files win key by key. Files that are
+    /// not there are left out.
+    ///
+    /// # Errors
+    /// All mistakes of all files.
+    pub fn load(root: &Path) -> Result<Self, ConfigErrors> {
+        let mut files = Vec::new();
+        let mut problems = Vec::new();
+        for folder in FOLDERS {
+            let folder = root.join(folder);
+            files.push(folder.join("headstart.toml"));
+            match drop_ins(&folder.join("headstart.toml.d")) {
+                Ok(found) => files.extend(found),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        files.retain(|file| file.symlink_metadata().is_ok());
+        Self::read(files, problems)
+    }
+
+    /// Reads this file in place of all others.
+    ///
+    /// # Errors
+    /// All its mistakes, or that it cannot be read.
+    pub fn load_file(file: &Path) -> Result<Self, ConfigErrors> {
+        Self::read(vec![file.to_owned()], Vec::new())
+    }
+
+    /// The configuration as one file, with every default: what `--check-config` prints.
+    pub fn to_toml(&self) -> String {
+        write::to_toml(self)
+    }
+
+    fn read(files: Vec<PathBuf>, mut problems: Vec<Problem>) -> Result<Self, ConfigErrors> {
+        let mut merged = Fragment::default();
+        for file in &files {
+            match std::fs::read_to_string(file) {
+                Ok(text) => merged.merge(Fragment::parse(file, &text, &mut problems)),
+                Err(error) => problems.push(Problem(format!("{}: cannot be read: {error}", file.display()))),
+            }
+        }
+        let config = merged.validate(files, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+    }
+}
+
+/// `*.toml` of a folder by name; hidden files are an editor's.
+fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let cannot = |error: std::io::Error| Problem(format!("{}: cannot be read: {error}", folder.display()));
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(cannot(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(cannot)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! What one file says, and how the files together become a [`Config`]. Every key of the configuration is named here once.
+
+use std::path::{Path, PathBuf};
+
+use headstart_core::id::PciAddress;
+use headstart_core::policy::Policy;
+use headstart_core::unit::{Probability, Span};
+use jiff::civil;
+
+use super::document::{At, Document, Problem, Section};
+use super::{Config, DesktopRule, Forecast, History, NamePattern, Zone, value};
+use crate::status::Mode;
+
+/// One file, or several merged.
+#[derive(Debug, Default)]
+pub(super) struct Fragment {
+    mode: Option<At<Mode>>,
+    path: Option<At<PathBuf>>,
+    retention: Option<At<Span>>,
+    time_zone: Option<At<Zone>>,
+    refit_at: Option<At<civil::Time>>,
+    take: Option<At<Probability>>,
+    release: Option<At<Probability>>,
+    minimum_hold: Option<At<Span>>,
+    grace: Option<At<Span>>,
+    shut_down_after_logout: Option<At<bool>>,
+    wish_valid: Option<At<Span>>,
+    poll: Option<At<Span>>,
+    lead_cold: Option<At<Span>>,
+    lead_live: Option<At<Span>>,
+    desktops: Vec<DesktopRule>,
+    gpus: Vec<At<PciAddress>>,
+}
+
+/// A lead time longer than this is a mistake: no desktop boots for hours.
+const LONGEST_LEAD: Span = Span::hours(2);
+
+impl Fragment {
+    /// Reads a file; its mistakes are added to `problems`.
+    pub(super) fn parse(file: &Path, text: &str, problems: &mut Vec<Problem>) -> Self {
+        let document = Document::new(file, text);
+        let fragment = document.read(Self::read).unwrap_or_default();
+        problems.extend(document.into_problems());
+        fragment
+    }
+
+    pub(super) fn read(top: &Section) -> Self {
+        let mut it = Self { mode: top.get("mode", value::mode), ..Self::default() };
+        top.section("history", |history| {
+            it.path = history.get("path", value::path);
+            it.retention = history.get("retention", value::span(Span::days(1)..=Span::days(36_500)));
+        });
+        top.section("forecast", |forecast| {
+            it.time_zone = forecast.get("time-zone", value::zone);
+            it.refit_at = forecast.get("refit-at", value::time_of_day);
+        });
+        top.section("policy", |policy| {
+            it.take = policy.get("take", value::probability);
+            it.release = policy.get("release", value::probability);
+            it.minimum_hold = policy.get("minimum-hold", value::span(Span::ZERO..=Span::days(1)));
+            it.grace = policy.get("grace", value::span(Span::ZERO..=Span::days(1)));
+            it.shut_down_after_logout = policy.get("shut-down-after-logout", value::boolean);
+            it.wish_valid = policy.get("wish-valid", value::span(Span::minutes(1)..=Span::days(7)));
+            it.poll = policy.get("poll", value::span(Span::seconds(1)..=Span::hours(1)));
+            policy.section("lead", |lead| {
+                it.lead_cold = lead.get("cold", value::span(Span::ZERO..=LONGEST_LEAD));
+                it.lead_live = lead.get("live", value::span(Span::ZERO..=LONGEST_LEAD));
+            });
+        });
+        it.desktops = top.sections("desktop", desktop).into_iter().flatten().collect();
+        it.gpus = top.sections("gpu", |gpu| gpu.need("address", value::pci_address)).into_iter().flatten().collect();
+        it
+    }
+
+    /// A later file wins, key by key; its rules and GPUs come after the earlier ones.
+    pub(super) fn merge(&mut self, later: Self) {
+        macro_rules! last_wins {
+            ($($field:ident),*) => { $(if later.$field.is_some() { self.$field = later.$field; })* };
+        }
+        last_wins!(mode, path, retention, time_zone, refit_at, take, release, minimum_hold, grace);
+        last_wins!(shut_down_after_logout, wish_valid, poll, lead_cold, lead_live);
+        self.desktops.extend(later.desktops);
+        self.gpus.extend(later.gpus);
+    }
+
+    /// Fills in the defaults and checks what no single key can tell.
+    pub(super) fn validate(self, files: Vec<PathBuf>, problems: &mut Vec<Problem>) -> Config {
+        let default = Config::default();
+        self.check_thresholds(&default.policy, problems);
+        let mut gpus: Vec<PciAddress> = self.gpus.into_iter().map(|gpu| gpu.value).collect();
+        gpus.sort_unstable();
+        gpus.dedup();
+        Config {
+            mode: or(self.mode, default.mode),
+            history: History {
+                path: or(self.path, default.history.path),
+                retention: or(self.retention, default.history.retention),
+            },
+            forecast: Forecast {
+                time_zone: or(self.time_zone, default.forecast.time_zone),
+                refit_at: or(self.refit_at, default.forecast.refit_at),
+            },
+            policy: Policy {
+                take: or(self.take, default.policy.take),
+                release: or(self.release, default.policy.release),
+                minimum_hold: or(self.minimum_hold, default.policy.minimum_hold),
+                grace: or(self.grace, default.policy.grace),
+                shut_down_after_logout: or(self.shut_down_after_logout, default.policy.shut_down_after_logout),
+                wish_valid: or(self.wish_valid, default.policy.wish_valid),
+                lead_cold: or(self.lead_cold, default.policy.lead_cold),
+                lead_live: or(self.lead_live, default.policy.lead_live),
+            },
+            poll: or(self.poll, default.poll),
+            desktop_rules: self.desktops,
+            gpus,
+            files,
+        }
+    }
+
+    /// A reservation that is released below a higher threshold than it is taken at would come and go for ever.
+    fn check_thresholds(&self, default: &Policy, problems: &mut Vec<Problem>) {
+        let text = |at: &Option<At<Probability>>, default: Probability| match at {
+            Some(at) => format!("{}", at.value.get() as f32),
+            None => format!("{} by default", default.get() as f32),
+        };
+        let take = self.take.as_ref().map_or(default.take, |at| at.value);
+        let release = self.release.as_ref().map_or(default.release, |at| at.value);
+        let Some(at) = self.take.as_ref().or(self.release.as_ref()).filter(|_| release > take) else { return };
+        let (take, release) = (text(&self.take, default.take), text(&self.release, default.release));
+        let what = format!("policy.take ({take}) is below policy.release ({release}): expected release <= take");
+        problems.push(Problem::at(&at.place, &what));
+    }
+}
+
+fn or<T>(value: Option<At<T>>, default: T) -> T {
+    value.map_or(default, |at| at.value)
+}
+
+fn desktop(section: &Section) -> Option<DesktopRule> {
+    let name = section.need("name", |value| {
+        let text = value::text("a name or pattern such as \"win-*\"", value)?;
+        if text.is_empty() {
+            Err("expected a name or pattern such as \"win-*\", found \"\"".to_owned())
+        } else {
+            Ok(text.to_owned())
+        }
+    });
+    let user = section.get("user", value::user);
+    let pool = section.get("pool", value::pool);
+    if let (Some(_), Some(pool)) = (&user, &pool) {
+        let what = "a desktop belongs to a `user` or to a `pool`, not to both; leave one out";
+        section.problem(&pool.place, &what);
+    }
+    let profiles = profiles(section);
+    let rule = DesktopRule {
+        name: NamePattern::new(String::new()),
+        user: user.map(|at| at.value),
+        pool: pool.map(|at| at.value),
+        profiles,
+        attach: section.get("attach", value::attach).map(|at| at.value),
+        priority: section.get("priority", value::integer(-1000..=1000)).map(|at| at.value as i32),
+        time_zone: section.get("time-zone", value::zone).map(|at| at.value),
+        lead: section.get("lead", value::span(Span::ZERO..=LONGEST_LEAD)).map(|at| at.value),
+        department: section.get("department", value::label).map(|at| at.value),
+        role: section.get("role", value::label).map(|at| at.value),
+        preallocate: section.get("preallocate", value::boolean).map(|at| at.value),
+    };
+    name.map(|name| DesktopRule { name: NamePattern::new(name.value), ..rule })
+}
+
+/// `profile` for one, `profiles` for several in order of wish.
+pub(super) fn profiles(section: &Section) -> Option<Vec<headstart_core::id::ProfileName>> {
+    let one = section.get("profile", value::profile);
+    let several = section.get("profiles", value::profiles);
+    if let (Some(_), Some(several)) = (&one, &several) {
+        section.problem(&several.place, &"`profile` and `profiles` say the same thing; leave one out");
+    }
+    several.map(|at| at.value).or_else(|| one.map(|at| vec![at.value]))
+}

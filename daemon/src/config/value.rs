@@ -1,0 +1,216 @@
+//! Single values of a configuration file: from TOML to core types. Each refusal says what was expected and what was found.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use headstart_core::id::{DesktopName, PciAddress, PoolName, ProfileName, UserName};
+use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
+use jiff::civil;
+use toml::de::DeValue;
+
+use super::document::suggest;
+use super::duration::{parse_span, write_span};
+use super::{Attach, Zone};
+use crate::status::Mode;
+
+/// What kind of value it is, in words.
+pub(super) fn kind(value: &DeValue) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// The refusal.
+fn expected<T>(what: impl Display, value: &DeValue) -> Result<T, String> {
+    let found = match value {
+        DeValue::String(text) => format!("{:?}", text.chars().take(80).collect::<String>()),
+        DeValue::Integer(n) => n.to_string(),
+        DeValue::Float(n) => n.to_string(),
+        DeValue::Boolean(b) => b.to_string(),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => kind(value).to_owned(),
+    };
+    Err(format!("expected {what}, found {found}"))
+}
+
+pub(super) fn text<'v>(what: &str, value: &'v DeValue) -> Result<&'v str, String> {
+    match value.as_str() {
+        Some(text) => Ok(text),
+        None => expected(what, value),
+    }
+}
+
+pub(super) fn boolean(value: &DeValue) -> Result<bool, String> {
+    value.as_bool().map_or_else(|| expected("true or false", value), Ok)
+}
+
+pub(super) fn integer(range: RangeInclusive<i64>) -> impl Fn(&DeValue) -> Result<i64, String> {
+    move |value| {
+        let n = value.as_integer().and_then(|n| i64::from_str_radix(n.as_str(), n.radix()).ok());
+        match n.filter(|n| range.contains(n)) {
+            Some(n) => Ok(n),
+            None => expected(format_args!("a whole number from {} to {}", range.start(), range.end()), value),
+        }
+    }
+}
+
+/// A whole number from 1 on.
+pub(super) fn count(value: &DeValue) -> Result<u32, String> {
+    integer(1..=1_000_000)(value).map(|n| n as u32)
+}
+
+pub(super) fn framebuffer(value: &DeValue) -> Result<FramebufferMib, String> {
+    integer(1..=16_777_216)(value).map(|n| FramebufferMib::new(n as u32))
+}
+
+pub(super) fn probability(value: &DeValue) -> Result<Probability, String> {
+    let n = match value {
+        DeValue::Integer(n) => n.as_str().parse().ok(),
+        DeValue::Float(n) => n.as_str().parse().ok(),
+        _ => None,
+    };
+    match n.map(Probability::new) {
+        Some(Ok(probability)) => Ok(probability),
+        _ => expected("a probability from 0 to 1", value),
+    }
+}
+
+/// A length of time within a range.
+pub(super) fn span(range: RangeInclusive<Span>) -> impl Fn(&DeValue) -> Result<Span, String> {
+    move |value| {
+        let what = || {
+            let (low, high) = (write_span(*range.start()), write_span(*range.end()));
+            format!("a length of time from \"{low}\" to \"{high}\", such as \"1 h 30 min\"")
+        };
+        match value.as_str().and_then(parse_span).filter(|span| range.contains(span)) {
+            Some(span) => Ok(span),
+            None => expected(what(), value),
+        }
+    }
+}
+
+pub(super) fn path(value: &DeValue) -> Result<PathBuf, String> {
+    match value.as_str().map(PathBuf::from).filter(|path| path.is_absolute()) {
+        Some(path) => Ok(path),
+        None => expected("an absolute path", value),
+    }
+}
+
+pub(super) fn zone(value: &DeValue) -> Result<Zone, String> {
+    let what = "a time zone such as \"Europe/Berlin\", or \"system\"";
+    let name = text(what, value)?;
+    Zone::new(name).map_or_else(|_| expected(format_args!("{what} (tzdata must be installed)"), value), Ok)
+}
+
+/// `03:00`.
+pub(super) fn time_of_day(value: &DeValue) -> Result<civil::Time, String> {
+    let parse = |text: &str| {
+        let (hour, minute) = text.split_once(':')?;
+        let number = |part: &str| if part.len() == 2 { part.parse::<i8>().ok() } else { None };
+        civil::Time::new(number(hour)?, number(minute)?, 0, 0).ok()
+    };
+    match value.as_str().and_then(parse) {
+        Some(time) => Ok(time),
+        None => expected("a time of day such as \"03:00\"", value),
+    }
+}
+
+pub(super) fn instant(value: &DeValue) -> Result<Time, String> {
+    let text = match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Datetime(datetime) => datetime.to_string(),
+        _ => String::new(),
+    };
+    match text.parse::<jiff::Timestamp>() {
+        Ok(timestamp) => Ok(Time::from_timestamp(timestamp)),
+        Err(_) => expected("an RFC 3339 time with UTC offset, such as 2010-03-29T08:00:00+02:00", value),
+    }
+}
+
+/// One of some words.
+pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&DeValue) -> Result<T, String> {
+    move |value| {
+        let what = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let text = text(&what, value)?;
+        match words.iter().find(|(word, _)| *word == text) {
+            Some((_, value)) => Ok(*value),
+            None => {
+                let near = suggest(text, words.iter().map(|(word, _)| *word));
+                let near = if near.contains("did you mean") { near } else { String::new() };
+                expected(&what, value).map_err(|refusal: String| refusal + &near)
+            }
+        }
+    }
+}
+
+pub(super) fn mode(value: &DeValue) -> Result<Mode, String> {
+    word(&[("shadow", Mode::Shadow), ("armed", Mode::Armed)])(value)
+}
+
+pub(super) fn attach(value: &DeValue) -> Result<Attach, String> {
+    word(&[("cold", Attach::Cold), ("live", Attach::Live), ("request", Attach::Request)])(value)
+}
+
+/// A core name; its own rule is the refusal.
+fn name<T>(
+    what: &str,
+    value: &DeValue,
+    new: impl FnOnce(String) -> Result<T, headstart_core::id::BadId>,
+) -> Result<T, String> {
+    new(text(what, value)?.to_owned()).map_err(|error| error.to_string())
+}
+
+pub(super) fn user(value: &DeValue) -> Result<UserName, String> {
+    name("the name of a user", value, UserName::new)
+}
+
+pub(super) fn pool(value: &DeValue) -> Result<PoolName, String> {
+    name("the name of a pool", value, PoolName::new)
+}
+
+pub(super) fn desktop(value: &DeValue) -> Result<DesktopName, String> {
+    name("the name of a domain", value, DesktopName::new)
+}
+
+pub(super) fn profile(value: &DeValue) -> Result<ProfileName, String> {
+    name("the name of a profile such as \"A40-4Q\"", value, ProfileName::new)
+}
+
+/// Profiles in order of wish, at least one.
+pub(super) fn profiles(value: &DeValue) -> Result<Vec<ProfileName>, String> {
+    let what = "a list of profiles in order of wish, such as [\"A40-8Q\", \"A40-4Q\"]";
+    match value.as_array() {
+        Some(list) if !list.is_empty() => list.iter().map(|item| profile(item.get_ref())).collect(),
+        _ => expected(what, value),
+    }
+}
+
+pub(super) fn pci_address(value: &DeValue) -> Result<PciAddress, String> {
+    text("a PCI address such as \"0000:3b:00.0\"", value)?
+        .parse()
+        .map_err(|error: headstart_core::id::BadId| error.to_string())
+}
+
+/// A word of the organisation: a department, a role.
+pub(super) fn label(value: &DeValue) -> Result<String, String> {
+    match value.as_str().filter(|text| !text.trim().is_empty() && text.len() <= 255) {
+        Some(text) => Ok(text.to_owned()),
+        None => expected("a name of at most 255 bytes", value),
+    }
+}
+
+/// First slots of placements, at least one.
+pub(super) fn slots(value: &DeValue) -> Result<Vec<u32>, String> {
+    match value.as_array() {
+        Some(list) if !list.is_empty() => {
+            list.iter().map(|item| integer(0..=65_535)(item.get_ref()).map(|n| n as u32)).collect()
+        }
+        _ => expected("a list of slot numbers such as [0, 6, 12, 18]", value),
+    }
+}

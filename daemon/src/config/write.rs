@@ -1,0 +1,80 @@
+//! The merged configuration as one file. It reads back as the same configuration.
+
+use std::fmt::Write as _;
+
+use super::duration::write_span;
+use super::{Config, DesktopRule};
+use crate::status::Mode;
+
+pub(super) fn to_toml(config: &Config) -> String {
+    let mut out = String::new();
+    for file in &config.files {
+        line(&mut out, format_args!("# {}", file.display()));
+    }
+    let mode = match config.mode {
+        Mode::Shadow => "shadow",
+        Mode::Armed => "armed",
+    };
+    line(&mut out, format_args!("mode = \"{mode}\""));
+    line(&mut out, format_args!("\n[history]"));
+    line(&mut out, format_args!("path = {}", quoted(&config.history.path.to_string_lossy())));
+    line(&mut out, format_args!("retention = \"{}\"", write_span(config.history.retention)));
+    line(&mut out, format_args!("\n[forecast]"));
+    line(&mut out, format_args!("time-zone = {}", quoted(config.forecast.time_zone.name())));
+    line(&mut out, format_args!("refit-at = \"{}\"", config.forecast.refit_at.strftime("%H:%M")));
+    let policy = &config.policy;
+    line(&mut out, format_args!("\n[policy]"));
+    // Probabilities are kept with the precision of an f32; more digits would be noise.
+    line(&mut out, format_args!("take = {:?}", policy.take.get() as f32));
+    line(&mut out, format_args!("release = {:?}", policy.release.get() as f32));
+    line(&mut out, format_args!("minimum-hold = \"{}\"", write_span(policy.minimum_hold)));
+    line(&mut out, format_args!("grace = \"{}\"", write_span(policy.grace)));
+    line(&mut out, format_args!("shut-down-after-logout = {}", policy.shut_down_after_logout));
+    line(&mut out, format_args!("wish-valid = \"{}\"", write_span(policy.wish_valid)));
+    line(&mut out, format_args!("poll = \"{}\"", write_span(config.poll)));
+    line(&mut out, format_args!("\n[policy.lead]"));
+    line(&mut out, format_args!("cold = \"{}\"", write_span(policy.lead_cold)));
+    line(&mut out, format_args!("live = \"{}\"", write_span(policy.lead_live)));
+    for rule in &config.desktop_rules {
+        desktop(&mut out, rule);
+    }
+    for gpu in &config.gpus {
+        line(&mut out, format_args!("\n[[gpu]]\naddress = \"{gpu}\""));
+    }
+    out
+}
+
+fn desktop(out: &mut String, rule: &DesktopRule) {
+    line(out, format_args!("\n[[desktop]]\nname = {}", quoted(&rule.name.to_string())));
+    let mut text = |key: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            line(out, format_args!("{key} = {}", quoted(value)));
+        }
+    };
+    text("user", rule.user.as_ref().map(|user| user.as_str()));
+    text("pool", rule.pool.as_ref().map(|pool| pool.as_str()));
+    text("attach", rule.attach.map(super::Attach::word));
+    text("time-zone", rule.time_zone.as_ref().map(super::Zone::name));
+    text("lead", rule.lead.map(write_span).as_deref());
+    text("department", rule.department.as_deref());
+    text("role", rule.role.as_deref());
+    if let Some(profiles) = &rule.profiles {
+        let list: Vec<String> = profiles.iter().map(|profile| quoted(profile.as_str())).collect();
+        line(out, format_args!("profiles = [{}]", list.join(", ")));
+    }
+    if let Some(priority) = rule.priority {
+        line(out, format_args!("priority = {priority}"));
+    }
+    if let Some(preallocate) = rule.preallocate {
+        line(out, format_args!("preallocate = {preallocate}"));
+    }
+}
+
+/// A text as TOML writes it.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments) {
+    writeln!(out, "{text}").expect("writing to a String cannot fail");
+}
