@@ -1,0 +1,257 @@
+//! `org.headstart1.Manager`: the methods.
+//!
+//! A call changes an input of the loop and wakes it, or reads what is there. None waits for a round, except `Hold` and
+//! `EndHold`, whose answer is the loop's.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use headstart_core::id::DesktopName;
+use headstart_core::request::{self, Way};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use zbus::Connection;
+use zbus::message::Header;
+use zbus::names::OwnedUniqueName;
+use zbus::object_server::SignalEmitter;
+
+use super::error::{Error, Refusal};
+use super::holders::Holders;
+use super::options::{self, Options, Reply};
+use super::port::{HistoryPort, Import};
+use super::properties::{probability, seconds, time};
+use crate::message::Message;
+use crate::status::{DesktopStatus, Status};
+
+/// Holds of one owner at a time. Nobody needs two; a loop that forgets `EndHold` is told.
+const MOST_HOLDS: usize = 32;
+/// Decisions that `Explain` adds.
+const EXPLAINED_DECISIONS: u32 = 5;
+/// Decisions that one call may ask for.
+const MOST_DECISIONS: u32 = 10_000;
+
+/// The object of the methods.
+pub(super) struct Manager {
+    status: watch::Receiver<Arc<Status>>,
+    messages: mpsc::Sender<Message>,
+    history: Arc<dyn HistoryPort>,
+    holders: Holders,
+}
+
+impl Manager {
+    /// Over these ports.
+    pub(super) fn new(connection: Connection, ports: &super::Ports) -> Self {
+        Self {
+            status: ports.status.clone(),
+            messages: ports.messages.clone(),
+            history: ports.history.clone(),
+            holders: Holders::new(connection, ports.messages.clone()),
+        }
+    }
+
+    /// The newest status.
+    fn now(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+
+    /// Tells the loop, if it keeps up: what cannot be taken now is refused, so that a flood does not pile up here.
+    fn tell(&self, message: Message) -> Result<(), Error> {
+        self.messages.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => Refusal::Busy.into(),
+            TrySendError::Closed(_) => Refusal::Stopping.into(),
+        })
+    }
+}
+
+#[zbus::interface(name = "org.headstart1.Manager")]
+impl Manager {
+    /// Asks for a GPU. Options: preallocation (s: accept, require, decline), profile (s).
+    /// Answers at once, from the plan as it stands: way (s: reserved, on-demand, queued, refused), confidence (d),
+    /// profile (s), gpu (s), wait-seconds (u, absent if unknown), reason (s). A refused request changes nothing.
+    #[zbus(out_args("answer"))]
+    fn request_gpu(&self, desktop: &str, options: &Options) -> Result<Reply, Error> {
+        let status = self.now();
+        let (desktop, found) = find(&status, desktop)?;
+        let wish = options::wish(options)?;
+        if let Some(profile) = wish.profile.as_ref().filter(|wished| !found.offer.known_profiles.contains(wished)) {
+            return Err(Refusal::UnknownProfile(profile.clone(), &found.offer.known_profiles).into());
+        }
+        let answer = request::answer(&found.offer, &wish);
+        if answer.way != Way::Refused {
+            self.tell(Message::Wish { desktop, wish })?;
+        }
+        Ok(options::answer(&answer))
+    }
+
+    /// What was asked for this desktop is asked no longer; an idle reservation of it may go.
+    fn release(&self, desktop: &str) -> Result<(), Error> {
+        let (desktop, _) = find(&self.now(), desktop)?;
+        self.tell(Message::Release { desktop })
+    }
+
+    /// A user logged in. Options: user (s).
+    fn session_started(&self, desktop: &str, options: &Options) -> Result<(), Error> {
+        let (desktop, _) = find(&self.now(), desktop)?;
+        let user = options::user(options)?;
+        self.tell(Message::SessionStarted { desktop, user })
+    }
+
+    /// The user logged out.
+    fn session_ended(&self, desktop: &str) -> Result<(), Error> {
+        let (desktop, _) = find(&self.now(), desktop)?;
+        self.tell(Message::SessionEnded { desktop })
+    }
+
+    /// Why a desktop is as it is: the forecast, the rule, the blocker, and the last decisions. Text for people.
+    #[zbus(out_args("text"))]
+    async fn explain(&self, desktop: &str) -> Result<String, Error> {
+        let status = self.now();
+        let (desktop, found) = find(&status, desktop)?;
+        let mut text = found.explanation.trim_end().to_owned();
+        match self.history.decisions(Some(desktop), EXPLAINED_DECISIONS).await {
+            Ok(decisions) if decisions.is_empty() => {}
+            Ok(decisions) => {
+                text.push_str("\n\nLast decisions:");
+                for decision in decisions {
+                    write!(text, "\n  {}  {}: {}", decision.time, decision.what, decision.why)
+                        .expect("a String takes all that is written");
+                }
+            }
+            Err(why) => write!(text, "\n\nThe last decisions cannot be read: {why}")
+                .expect("a String takes all that is written"),
+        }
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// The probability of a login per slot: start (x), slot-seconds (u), probabilities (ad), subject (s), confidence (d),
+    /// today (d), next-login (x, 0 if none), lead-seconds (u), state (s), clock (x).
+    #[zbus(out_args("forecast"))]
+    fn forecast(&self, desktop: &str) -> Result<Reply, Error> {
+        let status = self.now();
+        let (_, found) = find(&status, desktop)?;
+        let probabilities: Vec<f64> = found.slots.iter().map(|p| p.get()).collect();
+        Ok(Reply::from([
+            ("start", found.slots_start.unix().into()),
+            ("slot-seconds", seconds(found.slot).into()),
+            ("probabilities", probabilities.into()),
+            ("subject", found.subject.clone().into()),
+            ("confidence", probability(found.confidence).into()),
+            ("today", probability(found.today).into()),
+            ("next-login", time(found.next_login).into()),
+            ("lead-seconds", seconds(found.lead).into()),
+            ("state", found.state.clone().into()),
+            ("clock", status.now.unix().into()),
+        ]))
+    }
+
+    /// Nothing on the host is changed until `EndHold`, or until the caller leaves the bus.
+    #[zbus(out_args("cookie"))]
+    async fn hold(&self, reason: &str, #[zbus(header)] header: Header<'_>) -> Result<u32, Error> {
+        let owner = sender(&header)?;
+        if self.now().holds.iter().filter(|hold| hold.owner == owner.as_str()).count() >= MOST_HOLDS {
+            return Err(Refusal::TooManyHolds(MOST_HOLDS).into());
+        }
+        let reason: String = reason.chars().take(200).collect();
+        self.holders.watch(&owner).await?;
+        let (reply, cookie) = oneshot::channel();
+        self.tell(Message::Hold { owner: owner.to_string(), reason, reply })?;
+        if !self.holders.has(&owner) {
+            // It left in between, and the loop may have heard of that before it heard of the hold.
+            let owner = owner.to_string();
+            self.messages.send(Message::OwnerLeft { owner }).await.map_err(|_| Error::from(Refusal::Stopping))?;
+        }
+        cookie.await.map_err(|_| Refusal::Stopping.into())
+    }
+
+    /// Ends a hold of the caller.
+    async fn end_hold(&self, cookie: u32, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        let owner = sender(&header)?;
+        let (reply, ended) = oneshot::channel();
+        self.tell(Message::EndHold { owner: owner.to_string(), cookie, reply })?;
+        if ended.await.map_err(|_| Error::from(Refusal::Stopping))? {
+            return Ok(());
+        }
+        Err(match self.now().holds.iter().find(|hold| hold.cookie == cookie && hold.owner != owner.as_str()) {
+            Some(hold) => Refusal::ForeignHold(cookie, hold.owner.clone()).into(),
+            None => Refusal::NoSuchHold(cookie).into(),
+        })
+    }
+
+    /// Looks at the host again now.
+    fn reconcile(&self) -> Result<(), Error> {
+        self.tell(Message::Reconcile)
+    }
+
+    /// Takes past sessions from an open file; `name` is for messages. Options: skip-bad (b), format (s: csv, wtmp).
+    /// Answers sessions (t), duplicates (t), bad (t), problems (as: the first bad rows).
+    #[zbus(out_args("report"))]
+    async fn import(&self, file: zbus::OwnedFd, name: &str, options: &Options) -> Result<Reply, Error> {
+        let (skip_bad, format) = options::import(options)?;
+        let file = File::from(OwnedFd::from(file));
+        // Reading a pipe or a directory could keep the store waiting for ever.
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(
+                Refusal::BadFile(format!("{name}: an import needs a regular file, not a pipe or folder")).into()
+            );
+        }
+        let import = Import { file, name: name.chars().take(4096).collect(), skip_bad, format };
+        let done = self.history.import(import).await.map_err(Refusal::History)?;
+        // The rows are on disk now; that the loop learns them is not left to chance.
+        if self.messages.send(Message::HistoryImported).await.is_err() {
+            return Err(Refusal::Stopping.into());
+        }
+        Ok(Reply::from([
+            ("sessions", done.sessions.into()),
+            ("duplicates", done.duplicates.into()),
+            ("bad", done.bad.into()),
+            ("problems", done.problems.into()),
+        ]))
+    }
+
+    /// Writes the sessions of the history as CSV into an open file; answers how many. Options: since (x).
+    #[zbus(out_args("sessions"))]
+    async fn export(&self, file: zbus::OwnedFd, options: &Options) -> Result<u64, Error> {
+        let since = options::since(options)?;
+        let file = File::from(OwnedFd::from(file));
+        Ok(self.history.export(file, since).await.map_err(Refusal::History)?)
+    }
+
+    /// The newest decisions, about one desktop or (empty) all: time, desktop, what, why; newest first.
+    #[zbus(out_args("decisions"))]
+    async fn decisions(&self, desktop: &str, most: u32) -> Result<Vec<(i64, String, String, String)>, Error> {
+        let desktop = if desktop.is_empty() { None } else { Some(find(&self.now(), desktop)?.0) };
+        let decisions = self.history.decisions(desktop, most.min(MOST_DECISIONS)).await.map_err(Refusal::History)?;
+        let row = |decision: super::Decision| {
+            let desktop = decision.desktop.map(String::from).unwrap_or_default();
+            (decision.time.unix(), desktop, decision.what, decision.why)
+        };
+        Ok(decisions.into_iter().map(row).collect())
+    }
+
+    /// A decision was made; `desktop` is empty if it is about none.
+    #[zbus(signal)]
+    pub(super) async fn decision(
+        emitter: &SignalEmitter<'_>,
+        time: i64,
+        desktop: &str,
+        what: &str,
+        why: &str,
+    ) -> zbus::Result<()>;
+}
+
+/// The desktop of that name.
+fn find<'a>(status: &'a Status, name: &str) -> Result<(DesktopName, &'a DesktopStatus), Error> {
+    let name = DesktopName::new(name).map_err(Refusal::BadName)?;
+    match status.desktops.get(&name) {
+        Some(found) => Ok((name, found)),
+        None => Err(Refusal::UnknownDesktop(name, status).into()),
+    }
+}
+
+/// Who calls.
+fn sender(header: &Header<'_>) -> Result<OwnedUniqueName, Error> {
+    header.sender().map(|name| name.to_owned().into()).ok_or_else(|| Refusal::NoSender.into())
+}

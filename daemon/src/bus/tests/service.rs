@@ -1,0 +1,94 @@
+//! The service running on a private bus, with the test in the place of the loop.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use headstart_core::id::DesktopName;
+use headstart_core::unit::Time;
+use headstartd::bus::{self, BusChoice, Decision, HistoryPort, Import, Imported, Pending, Ports};
+use headstartd::message::Message;
+use headstartd::status::Status;
+use tokio::sync::{broadcast, mpsc, watch};
+
+use super::private_bus::PrivateBus;
+use super::sample;
+
+/// How many messages may wait for the loop here.
+pub(crate) const QUEUE: usize = 8;
+
+/// A running service; ends with the test.
+pub(crate) struct Running {
+    pub(crate) bus: PrivateBus,
+    pub(crate) status: watch::Sender<Arc<Status>>,
+    pub(crate) messages: mpsc::Receiver<Message>,
+    pub(crate) decisions: broadcast::Sender<Decision>,
+}
+
+/// Serves this status on that bus; from the return on, callers are served.
+pub(crate) async fn serve(bus: PrivateBus, status: Status) -> Running {
+    let (status, status_reader) = watch::channel(Arc::new(status));
+    let (sender, messages) = mpsc::channel(QUEUE);
+    let (decisions, decisions_reader) = broadcast::channel(16);
+    let ports =
+        Ports { status: status_reader, messages: sender, history: Arc::new(FakeHistory), decisions: decisions_reader };
+    let connection = bus::connect(&BusChoice::Address(bus.address())).await.expect("the private bus runs");
+    let service = bus::publish(connection, ports).await.expect("the name is free");
+    tokio::spawn(service.run());
+    Running { bus, status, messages, decisions }
+}
+
+/// The sample on a fresh bus.
+pub(crate) async fn sample() -> Running {
+    serve(PrivateBus::session(), sample::status()).await
+}
+
+impl Running {
+    /// A client of its own.
+    pub(crate) async fn client(&self) -> zbus::Connection {
+        zbus::connection::Builder::address(self.bus.address().as_str()).build().await.expect("the private bus runs")
+    }
+
+    /// Changes the status.
+    #[allow(dead_code, reason = "not every package that shares this file uses all of it")]
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_modify(|status| change(Arc::make_mut(status)));
+    }
+}
+
+/// In the place of the store: takes what it is given, and says so.
+pub(crate) struct FakeHistory;
+
+impl HistoryPort for FakeHistory {
+    fn import(&self, mut import: Import) -> Pending<'_, Imported> {
+        Box::pin(async move {
+            let mut text = String::new();
+            import.file.read_to_string(&mut text).map_err(|error| format!("{}: {error}", import.name))?;
+            let rows = text.lines().count().saturating_sub(1) as u64;
+            if text.contains("bad") && !import.skip_bad {
+                return Err(format!("{}:2: 1 columns where 4 are needed", import.name));
+            }
+            let problems =
+                if text.contains("bad") { vec![format!("{}:2: 1 columns", import.name)] } else { Vec::new() };
+            let bad = problems.len() as u64;
+            Ok(Imported { sessions: rows - bad, duplicates: 0, bad, problems })
+        })
+    }
+
+    fn export(&self, mut file: std::fs::File, since: Option<Time>) -> Pending<'_, u64> {
+        Box::pin(async move {
+            writeln!(file, "user,vm,start,end").map_err(|error| error.to_string())?;
+            writeln!(file, "anna,design-01,2026-11-20T08:03:00+01:00,").map_err(|error| error.to_string())?;
+            Ok(if since.is_some() { 0 } else { 1 })
+        })
+    }
+
+    fn decisions(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<Decision>> {
+        let decision = Decision {
+            time: sample::NOW,
+            desktop,
+            what: "reserve A40-4Q on 0000:3b:00.0".to_owned(),
+            why: "86 % within its lead time of 2 min".to_owned(),
+        };
+        Box::pin(async move { Ok(vec![decision].into_iter().take(most as usize).collect()) })
+    }
+}
