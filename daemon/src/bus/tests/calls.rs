@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use headstart_core::request::{Preallocation, Wish};
 use headstartd::message::Message;
 use zbus::wire::{OwnedVariant, Variant};
-use zbus::{Connection, Message as BusMessage};
+use zbus::{Connection, DBusError, Message as BusMessage};
 
 use super::sample::{NOW, profile};
 use super::service::{self, QUEUE};
@@ -24,6 +24,7 @@ where
 fn refusal(result: zbus::Result<BusMessage>) -> (String, String) {
     match result {
         Err(zbus::Error::MethodError(name, text, _)) => (name.to_string(), text.unwrap_or_default()),
+        Err(zbus::Error::FDO(error)) => (error.name().to_string(), error.description().unwrap_or_default().to_owned()),
         other => panic!("an error was expected, not {other:?}"),
     }
 }

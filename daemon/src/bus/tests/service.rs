@@ -49,7 +49,6 @@ impl Running {
     }
 
     /// Changes the status.
-    #[allow(dead_code, reason = "not every package that shares this file uses all of it")]
     pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
         self.status.send_modify(|status| change(Arc::make_mut(status)));
     }
@@ -78,7 +77,7 @@ impl HistoryPort for FakeHistory {
         Box::pin(async move {
             writeln!(file, "user,vm,start,end").map_err(|error| error.to_string())?;
             writeln!(file, "anna,design-01,2026-11-20T08:03:00+01:00,").map_err(|error| error.to_string())?;
-            Ok(if since.is_some() { 0 } else { 1 })
+            Ok(u64::from(since.is_none()))
         })
     }
 
