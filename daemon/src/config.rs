@@ -8,6 +8,7 @@ mod document;
 mod duration;
 mod fragment;
 mod pattern;
+mod rules;
 pub mod simulation;
 mod value;
 mod write;

@@ -5,8 +5,12 @@
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod history_port;
 pub mod host;
+pub mod log;
 pub mod message;
+pub mod reconcile;
+pub mod simulation;
 pub mod status;
 pub mod store;
 pub mod trace_file;

@@ -1,2 +1,221 @@
-//! The daemon.
-fn main() {}
+//! headstartd: arguments, wiring, exit status.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use headstart_core::trace::Row;
+use headstart_core::unit::Time;
+use headstartd::bus::{self, BusChoice, Ports};
+use headstartd::clock::Clock;
+use headstartd::config::Config;
+use headstartd::config::simulation::Simulation as SimulationFile;
+use headstartd::history_port::StorePort;
+use headstartd::host::Host;
+use headstartd::reconcile::memory::{Memory, Settings};
+use headstartd::reconcile::{Parts, Reconcile, learning};
+use headstartd::simulation::{DEFAULT_LENGTH, Simulation, Trace};
+use headstartd::store::{Record, Source, Store};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, mpsc, watch};
+
+/// EX_CONFIG of sysexits.h; the unit does not restart on it.
+const BAD_CONFIGURATION: u8 = 78;
+/// Requests that wait for the loop; more are answered Busy.
+const MESSAGES: usize = 256;
+/// Decisions that wait for a slow bus.
+const DECISIONS: usize = 1024;
+
+/// Gives every virtual desktop its GPU before its user comes.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// Read only this file instead of /usr/lib, /run and /etc/headstart.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the merged configuration and end.
+    #[arg(long)]
+    check_config: bool,
+    /// Run on simulated hardware that this file describes.
+    #[arg(long, value_name = "FILE")]
+    simulate: Option<PathBuf>,
+    /// In a simulation: let the people of this trace come and go.
+    #[arg(long, value_name = "FILE", requires = "simulate")]
+    trace: Option<PathBuf>,
+    /// In a simulation: begin at this time (RFC 3339); what the trace has before it becomes history.
+    #[arg(long, value_name = "TIME", requires = "simulate")]
+    start: Option<jiff::Timestamp>,
+    /// In a simulation: so many simulated seconds pass in a second.
+    #[arg(long, value_name = "N", default_value_t = 1.0, requires = "simulate", value_parser = speed)]
+    speed: f64,
+    /// In a simulation: end when everybody of the trace has come and gone.
+    #[arg(long, requires = "trace")]
+    exit_at_end: bool,
+    /// The database, instead of the one in the configuration.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// `system`, `session`, or a D-Bus address.
+    #[arg(long, value_name = "BUS", default_value = "system", env = "HEADSTART_BUS")]
+    bus: BusChoice,
+    /// Internal: fit the model on this database and print it.
+    #[arg(long, value_name = "FILE", hide = true, requires = "fit_until")]
+    fit: Option<PathBuf>,
+    /// Internal: up to this time.
+    #[arg(long, value_name = "UNIX", hide = true)]
+    fit_until: Option<i64>,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text.parse().map_err(|_| "a number is expected".to_owned())?;
+    if (1e-3..=1e7).contains(&speed) { Ok(speed) } else { Err("it must be between 0.001 and 10000000".to_owned()) }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let (Some(path), Some(until)) = (&arguments.fit, arguments.fit_until) {
+        return report(fit(path, Time::from_unix(until)));
+    }
+    headstartd::log::start();
+    let loaded = match &arguments.config {
+        Some(file) => Config::load_file(file),
+        None => Config::load(std::path::Path::new("/")),
+    };
+    let config = match loaded {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    if arguments.check_config {
+        print!("{}", config.to_toml());
+        return ExitCode::SUCCESS;
+    }
+    let simulation = match arguments.simulate.as_deref().map(SimulationFile::load).transpose() {
+        Ok(simulation) => simulation,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(Err(error.into())),
+    };
+    let result = runtime.block_on(run(arguments, config, simulation));
+    // A step that hangs must not keep the daemon from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    report(result)
+}
+
+fn report(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("headstartd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The fitting process: subjects on standard input, the model on standard output.
+fn fit(path: &std::path::Path, until: Time) -> anyhow::Result<()> {
+    let mut subjects = Vec::new();
+    std::io::stdin().read_to_end(&mut subjects)?;
+    let model = learning::fit_here(path, &serde_json::from_slice(&subjects)?, until)?;
+    serde_json::to_writer(std::io::stdout().lock(), &model)?;
+    Ok(())
+}
+
+/// What a trace has before the simulation begins becomes history. Twice is as good as once.
+fn remember(store: &Store, rows: Vec<Row>) {
+    for row in rows {
+        let (desktop, end) = (row.desktop, row.end);
+        store.record(Record::SessionStarted {
+            desktop: desktop.clone(),
+            user: Some(row.user),
+            at: row.start,
+            offset: Some(row.offset),
+            source: Source::Simulated,
+        });
+        store.record(Record::SessionEnded { desktop, at: end.unwrap_or(row.start + DEFAULT_LENGTH) });
+    }
+}
+
+async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>) -> anyhow::Result<()> {
+    let file = file.context(
+        "this version drives simulated hardware only: give it --simulate FILE (config/demo-host.toml is an example)",
+    )?;
+    let path = arguments.history.unwrap_or(config.history.path.clone());
+    let store = Store::open(&path, config.history.retention)?;
+    let mut past = Vec::new();
+    let mut future = Vec::new();
+    let start = arguments.start.map(Time::from_timestamp).or(file.start);
+    if let Some(trace) = &arguments.trace {
+        let trace = Trace::read(trace)?;
+        (past, future) = start.map_or_else(|| (Vec::new(), trace.rows.clone()), |start| trace.clone().split(start));
+    }
+    remember(&store, past);
+    store.flush().await;
+    let simulation = Simulation::new(&file, future, start, arguments.speed);
+    let clock = Clock::Virtual(simulation.clock.clone());
+    let zone = config.forecast.time_zone.rules().clone();
+    let settings =
+        Settings { policy: config.policy.clone(), rules: config.rules(), zone: zone.clone(), mode: config.mode };
+    let zone_name = zone.iana_name().unwrap_or_default().to_owned();
+    let subjects = Simulation::subjects(&file, &zone_name);
+    let history = learning::learn(store.path(), &subjects, clock.now())?;
+    let model_path = path.with_file_name("model.json");
+    let mut memory = Memory::new(history, learning::kept(&model_path).unwrap_or_default());
+    memory.subjects = subjects;
+
+    let (to_loop, messages) = mpsc::channel(MESSAGES);
+    let (status, shown) = watch::channel(Arc::default());
+    let (decisions, told) = broadcast::channel(DECISIONS);
+    let connection = bus::connect(&arguments.bus).await?;
+    let history = Arc::new(StorePort::new(store.clone(), to_loop.clone(), zone));
+    let ports = Ports { status: shown.clone(), messages: to_loop.clone(), history, decisions: told };
+    let host: Arc<dyn Host> = simulation.host.clone();
+    let reconcile = Reconcile::new(
+        Parts {
+            host,
+            clock,
+            simulation: Some(simulation),
+            settings,
+            zone_name,
+            poll: config.poll,
+            refit_at: config.forecast.refit_at,
+            store: store.clone(),
+            model_path: Some(model_path),
+            messages,
+            status,
+            decisions,
+            exit_at_end: arguments.exit_at_end,
+        },
+        memory,
+    );
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let service = async {
+        // The first round comes before the name, so that whoever sees us finds everything in place.
+        let mut first = shown.clone();
+        first.changed().await.context("the loop ended before its first round")?;
+        let service = bus::publish(connection, ports).await?;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        tracing::info!("ready");
+        Ok(service.run().await?)
+    };
+    let result: anyhow::Result<()> = tokio::select! {
+        () = reconcile.run() => Ok(()),
+        result = service => result,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    store.flush().await;
+    result
+}

@@ -126,6 +126,13 @@ pub struct Vgpu {
     pub opened: Opened,
 }
 
+impl Vgpu {
+    /// As the partitioning rule sees it.
+    pub fn tenant(&self) -> Tenant<'_> {
+        Tenant { profile: self.profile.as_ref(), start: self.start }
+    }
+}
+
 /// Whether the PF can be worked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GpuState {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::desktop::{AttachMode, Desktop};
-use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Tenant};
+use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Tenant, Vgpu};
 use crate::id::{DomainUuid, MdevUuid, PciAddress, ProfileName};
 use crate::observed::{Attachment, Domain, Gap, Hostdev, Login, Observed, Power, Tenure, tenure};
 
@@ -367,7 +367,7 @@ impl Round<'_> {
 
 /// What exists on a PF, as the partitioning rule wants it.
 fn tenants(gpu: &Gpu) -> Vec<Tenant<'_>> {
-    gpu.vgpus.values().map(|vgpu| Tenant { profile: vgpu.profile.as_ref(), start: vgpu.start }).collect()
+    gpu.vgpus.values().map(Vgpu::tenant).collect()
 }
 
 /// A device for this domain could be attached once it exists; otherwise making it only binds framebuffer.

@@ -107,9 +107,11 @@ impl Manager {
     /// Why a desktop is as it is: the forecast, the rule, the blocker, and the last decisions. Text for people.
     #[zbus(out_args("text"))]
     async fn explain(&self, desktop: &str) -> Result<String, Error> {
-        let status = self.now();
-        let (desktop, found) = find(&status, desktop)?;
-        let mut text = found.explanation.trim_end().to_owned();
+        let (desktop, _) = find(&self.now(), desktop)?;
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Explain { desktop: desktop.clone(), reply })?;
+        let explained = answer.await.map_err(|_| Error::from(Refusal::Stopping))?;
+        let mut text = explained.unwrap_or_default().trim_end().to_owned();
         match self.history.decisions(Some(desktop), EXPLAINED_DECISIONS).await {
             Ok(decisions) if decisions.is_empty() => {}
             Ok(decisions) => {

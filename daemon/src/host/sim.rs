@@ -4,13 +4,13 @@
 //! in the plainest way, so that a mistake of the planner shows. Nothing here ever waits: slow things end at a later time of the
 //! clock, as they do behind a real libvirt that answers at once and works on.
 
-mod hardware;
+pub(crate) mod hardware;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use headstart_core::desktop::Settings;
-use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Vgpu};
+use headstart_core::gpu::{DeviceId, Gpu, GpuState, Opened, Vgpu};
 use headstart_core::id::{DesktopName, DomainUuid, PciAddress};
 use headstart_core::observed::{Attachment, Domain, Hostdev, Login, Observed, Power};
 use headstart_core::step::{Applied, FailureKind, Step, StepError};
@@ -45,21 +45,60 @@ pub struct SimDomain {
     pub foreign: Option<DeviceId>,
 }
 
-/// A fault that happens to the next fitting steps.
+/// How a step fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimFailure {
+    /// It is answered with an error of this kind.
+    Error(FailureKind),
+    /// It is never answered.
+    Hang,
+}
+
+/// A fault that happens to fitting steps.
 #[derive(Clone, Debug)]
 pub struct SimFault {
     /// Only from then on.
     pub from: Time,
-    /// Only steps of this kind (`Step::kind`); none: any.
-    pub kind: Option<String>,
+    /// Armed anew after every such span; none: once.
+    pub every: Option<Span>,
+    /// Only steps of these kinds (`Step::kind`); empty: any.
+    pub kinds: Vec<&'static str>,
     /// Only steps on this PF.
     pub gpu: Option<PciAddress>,
     /// Only steps on this domain.
     pub domain: Option<DesktopName>,
-    /// What the step is answered.
-    pub failure: FailureKind,
-    /// For how many steps.
+    /// What happens.
+    pub failure: SimFailure,
+    /// To how many steps each time.
     pub times: u32,
+}
+
+/// A fault and how much of it is left.
+struct Armed {
+    fault: SimFault,
+    left: u32,
+    round: i64,
+}
+
+impl Armed {
+    /// Uses it up by one, if it fits.
+    fn strike(&mut self, step: &Step, domain: Option<&DesktopName>, now: Time) -> Option<SimFailure> {
+        let fault = &self.fault;
+        let fits = fault.from <= now
+            && (fault.kinds.is_empty() || fault.kinds.contains(&step.kind()))
+            && (fault.gpu.is_none() || fault.gpu == step.gpu())
+            && (fault.domain.is_none() || fault.domain.as_ref() == domain);
+        if !fits {
+            return None;
+        }
+        let round = fault.every.map_or(0, |every| (now - fault.from).as_seconds() / every.as_seconds().max(1));
+        if round > self.round {
+            self.round = round;
+            self.left = fault.times;
+        }
+        self.left = self.left.checked_sub(1)?;
+        Some(fault.failure)
+    }
 }
 
 struct Guest {
@@ -79,7 +118,7 @@ struct State {
     gpus: BTreeMap<PciAddress, Gpu>,
     guests: BTreeMap<DomainUuid, Guest>,
     by_name: BTreeMap<DesktopName, DomainUuid>,
-    faults: VecDeque<SimFault>,
+    faults: Vec<Armed>,
 }
 
 /// The simulated host.
@@ -94,7 +133,8 @@ impl SimHost {
         let by_name = domains.iter().map(|domain| (domain.name.clone(), domain.uuid)).collect();
         let guests = domains.into_iter().map(|spec| (spec.uuid, Guest::new(spec))).collect();
         let gpus = gpus.into_iter().map(|gpu| (gpu.address, gpu)).collect();
-        Self { clock, state: Mutex::new(State { gpus, guests, by_name, faults: faults.into() }) }
+        let faults = faults.into_iter().map(|fault| Armed { left: fault.times, fault, round: 0 }).collect();
+        Self { clock, state: Mutex::new(State { gpus, guests, by_name, faults }) }
     }
 
     /// A user comes to a desktop. Unknown names are nobody's.
@@ -237,7 +277,18 @@ impl Host for SimHost {
     fn apply(&self, step: &Step) -> Result<Applied, StepError> {
         let now = self.clock.now();
         let mut state = self.lock();
-        state.fault(step, now)?;
+        match state.fault(step, now) {
+            None => {}
+            Some(SimFailure::Error(kind)) => {
+                return Err(StepError { kind, text: format!("could not {step}: injected {kind:?}") });
+            }
+            Some(SimFailure::Hang) => {
+                drop(state);
+                loop {
+                    std::thread::park();
+                }
+            }
+        }
         match step {
             Step::CreateMdev { gpu, profile, uuid, start } => {
                 state.create(*gpu, DeviceId::Mdev(*uuid), profile, *start)
@@ -283,24 +334,10 @@ impl State {
         self.gpus.get_mut(&address).ok_or_else(gone)
     }
 
-    /// The first fault that fits this step, used up by one.
-    fn fault(&mut self, step: &Step, now: Time) -> Result<(), StepError> {
+    /// What the first fault that fits does to this step.
+    fn fault(&mut self, step: &Step, now: Time) -> Option<SimFailure> {
         let name = step.domain().and_then(|uuid| self.guests.get(&uuid)).map(|guest| guest.spec.name.clone());
-        let fits = |fault: &SimFault| {
-            fault.times > 0
-                && fault.from <= now
-                && fault.kind.as_deref().is_none_or(|kind| kind == step.kind())
-                && (fault.gpu.is_none() || fault.gpu == step.gpu())
-                && (fault.domain.is_none() || fault.domain == name)
-        };
-        match self.faults.iter_mut().find(|fault| fits(fault)) {
-            None => Ok(()),
-            Some(fault) => {
-                fault.times -= 1;
-                let text = format!("could not {step}: injected {:?}", fault.failure);
-                Err(StepError { kind: fault.failure, text })
-            }
-        }
+        self.faults.iter_mut().find_map(|armed| armed.strike(step, name.as_ref(), now))
     }
 
     fn names(&self, device: DeviceId) -> Option<&Guest> {
@@ -390,9 +427,4 @@ impl State {
 
 fn conflict(text: String) -> StepError {
     StepError { kind: FailureKind::Conflict, text }
-}
-
-/// Whether a VF exists without a vGPU type and counts as a device all the same.
-pub(crate) fn plain_vfs(gpu: &Gpu) -> bool {
-    gpu.interface == Interface::Vf
 }

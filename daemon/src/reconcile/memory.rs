@@ -19,6 +19,7 @@ use headstart_core::track::{Happened, Outcome, Tracks, follow};
 use headstart_core::unit::{Span, Time};
 use jiff::tz::TimeZone;
 
+use crate::reconcile::learning::Subjects;
 use crate::reconcile::trouble::Trouble;
 use crate::status::{Mode, Scores};
 
@@ -29,7 +30,7 @@ pub const FORGET: Span = Span::days(28);
 const LONGEST_LEAD: Span = Span::minutes(30);
 
 /// What the administrator decided, as far as rounds need it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Thresholds and times.
     pub policy: Policy,
@@ -51,7 +52,6 @@ pub struct Reported {
 }
 
 /// The loop's memory.
-#[derive(Default)]
 pub struct Memory {
     /// What was learned of everybody's logins.
     pub history: History,
@@ -69,6 +69,8 @@ pub struct Memory {
     pub trouble: Trouble,
     /// How it went so far.
     pub scores: Scores,
+    /// Whose login a session at a desktop is, for learning from disk.
+    pub subjects: Subjects,
     zones: BTreeMap<headstart_core::id::Subject, TimeZone>,
     last: Option<Time>,
 }
@@ -98,7 +100,25 @@ pub struct Round {
 impl Memory {
     /// An empty memory around what was learned.
     pub fn new(history: History, model: Model) -> Self {
-        Self { history, model, ..Self::default() }
+        Self {
+            history,
+            model,
+            tracks: Tracks::new(),
+            leads: Leads::default(),
+            standing: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            trouble: Trouble::default(),
+            scores: Scores::default(),
+            subjects: Subjects::default(),
+            zones: BTreeMap::new(),
+            last: None,
+        }
+    }
+
+    /// The history was read anew; wall clocks are set again by the next round.
+    pub fn learned_anew(&mut self, history: History) {
+        self.history = history;
+        self.zones.clear();
     }
 
     /// One round. `busy`: what has a step in flight.
@@ -240,11 +260,7 @@ impl Memory {
     }
 }
 
-fn resolve_all(
-    settings: &Settings,
-    observed: &Observed,
-    problems: &mut Vec<Problem>,
-) -> BTreeMap<DomainUuid, Desktop> {
+fn resolve_all(settings: &Settings, observed: &Observed, problems: &mut Vec<Problem>) -> BTreeMap<DomainUuid, Desktop> {
     let mut desktops = BTreeMap::new();
     for domain in observed.domains.values() {
         match resolve(domain, &settings.rules, &settings.zone) {

@@ -62,10 +62,9 @@ impl Trouble {
             case.failures += 1;
             case.why.clone_from(&error.text);
             tell = tell || case.failures == 1;
-            let back_off = Span::seconds(
-                FIRST_BACK_OFF.as_seconds().saturating_mul(1 << case.failures.min(16).saturating_sub(1)),
-            )
-            .min(LONGEST_BACK_OFF);
+            let back_off =
+                Span::seconds(FIRST_BACK_OFF.as_seconds().saturating_mul(1 << case.failures.min(16).saturating_sub(1)))
+                    .min(LONGEST_BACK_OFF);
             let (span, quarantined) = match error.kind {
                 // The next look knows better; only a conflict that does not go away is slowed down.
                 FailureKind::Conflict | FailureKind::Gone if case.failures < TOO_MANY => (Span::ZERO, false),

@@ -18,7 +18,7 @@ pub(super) fn place(
     }
     let mut same = 0;
     let mut mib = wanted.framebuffer.get();
-    let mut slots = vec![false; 64];
+    let mut slots = [false; 1024];
     for vgpu in gpu.vgpus.values() {
         let other = vgpu.profile.as_ref().and_then(|name| gpu.profiles.iter().find(|p| p.name == *name));
         let other = other.ok_or("EIO: a vGPU of unknown type is there")?;
@@ -35,7 +35,9 @@ pub(super) fn place(
         }
         if let Some(start) = vgpu.start {
             for slot in start..start + other.slots {
-                slots[usize::from(slot)] = true;
+                if let Some(taken) = slots.get_mut(usize::from(slot)) {
+                    *taken = true;
+                }
             }
         }
     }
@@ -45,7 +47,9 @@ pub(super) fn place(
     match gpu.partitioning {
         Partitioning::EqualSize { .. } if mib > gpu.framebuffer.get() => Err("EIO: no framebuffer is left".into()),
         Partitioning::MixedSize { slots: all } | Partitioning::Mig { slots: all } => {
-            let free = |start: u16| (start..start + wanted.slots).all(|slot| slot < all && !slots[usize::from(slot)]);
+            let free = |start: u16| {
+                (start..start + wanted.slots).all(|slot| slot < all && slots.get(usize::from(slot)) == Some(&false))
+            };
             let mut starts = wanted.starts.iter().copied().filter(|start| asked.is_none_or(|asked| asked == *start));
             starts.find(|start| free(*start)).map(Some).ok_or("EIO: the placement is not free".into())
         }
@@ -55,7 +59,7 @@ pub(super) fn place(
 }
 
 /// VFs appear, all of one share.
-pub(super) fn enable_vfs(gpu: &mut Gpu, vfs: u16) {
+pub(crate) fn enable_vfs(gpu: &mut Gpu, vfs: u16) {
     let share = gpu.profiles.first().map(|profile| profile.name.clone());
     gpu.vfs = (1..=u32::from(vfs)).filter_map(|n| gpu.address.offset(n)).collect();
     gpu.vgpus = gpu

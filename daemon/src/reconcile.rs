@@ -1,0 +1,652 @@
+//! The loop. It owns all mutable state; others see a published status and send messages.
+//!
+//! Wait for a wake-up, drain the rest; look at the host; decide; publish; apply what the round allows; sleep. Start, crash,
+//! reboot and reload are this loop and nothing else.
+
+pub mod learning;
+pub mod memory;
+mod publish;
+pub mod trouble;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headstart_core::desktop::Desktop;
+use headstart_core::forecast::Model;
+use headstart_core::history::History;
+use headstart_core::id::{DesktopName, DomainUuid, Subject};
+use headstart_core::plan::{Reason, Standing};
+use headstart_core::request::Way;
+use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError, our_hostdev};
+use headstart_core::track::{Happened, Outcome};
+use headstart_core::unit::{Span, Time};
+use jiff::civil;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::Instant;
+
+use crate::bus::Decision;
+use crate::clock::Clock;
+use crate::host::Host;
+use crate::message::Message;
+use crate::simulation::Simulation;
+use crate::status::{Hold, Mode, Status};
+use crate::store::{self, Record, Source, Store};
+use learning::Subjects;
+use memory::{Memory, Reported, Round, Settings, is_news};
+
+/// A look at the host that takes longer is given up; its domain list counts as not seen. libvirt's own keepalive is 15 s.
+const LOOK_DEADLINE: Duration = Duration::from_secs(20);
+/// A step that takes longer is reported as hanging. VF creation may take minutes (nmstate waits up to 300 s).
+const STEP_DEADLINE: Duration = Duration::from_secs(300);
+/// In a simulation nothing takes real time, so a step that takes this long hangs.
+const SIMULATED_STEP_DEADLINE: Duration = Duration::from_millis(500);
+/// A session that nobody reports as ended is forgotten after this, so that a broker's lost message does not bind a GPU for ever.
+const LONGEST_REPORTED: Span = Span::days(7);
+
+/// What the loop is made of.
+pub struct Parts {
+    /// The host.
+    pub host: Arc<dyn Host>,
+    /// Its clock.
+    pub clock: Clock,
+    /// People of a simulation.
+    pub simulation: Option<Simulation>,
+    /// What the administrator decided.
+    pub settings: Settings,
+    /// IANA name of `settings.zone`; empty: UTC.
+    pub zone_name: String,
+    /// At least so often the host is looked at.
+    pub poll: Span,
+    /// When the model is fitted anew.
+    pub refit_at: civil::Time,
+    /// History on disk.
+    pub store: Store,
+    /// Where the model is kept; none: nowhere.
+    pub model_path: Option<PathBuf>,
+    /// Messages from the bus.
+    pub messages: mpsc::Receiver<Message>,
+    /// To the bus.
+    pub status: watch::Sender<Arc<Status>>,
+    /// To the bus.
+    pub decisions: broadcast::Sender<Decision>,
+    /// End when the people of the simulation have come and gone.
+    pub exit_at_end: bool,
+}
+
+/// A step that ended.
+struct Done {
+    step: Step,
+    result: Result<Applied, StepError>,
+}
+
+/// A step under way.
+struct InFlight {
+    step: Step,
+    since: Instant,
+    told: bool,
+}
+
+/// What was learned off the loop.
+enum Learned {
+    /// The history was read anew.
+    History(Box<History>),
+    /// The model was fitted; none: it stays as it is.
+    Model(Option<Box<Model>>),
+}
+
+/// The loop.
+pub struct Reconcile {
+    parts: Parts,
+    memory: Memory,
+    in_flight: Vec<InFlight>,
+    done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
+    learned: (mpsc::UnboundedSender<Learned>, mpsc::UnboundedReceiver<Learned>),
+    fitting: bool,
+    next_fit: Time,
+    holds: Vec<Hold>,
+    next_cookie: u32,
+    verdicts: BTreeMap<DomainUuid, Reason>,
+    rounds: u64,
+    announced_end: bool,
+}
+
+/// What woke the loop. It goes to the log only.
+enum Wake {
+    Message(Option<Message>),
+    Done(Done),
+    Learned(Learned),
+    Deadline,
+}
+
+impl Reconcile {
+    /// A loop around what was learned so far.
+    pub fn new(parts: Parts, memory: Memory) -> Self {
+        let now = parts.clock.now();
+        let next_fit = next_at(parts.refit_at, &parts.settings, now);
+        Self {
+            parts,
+            memory,
+            in_flight: Vec::new(),
+            done: mpsc::unbounded_channel(),
+            learned: mpsc::unbounded_channel(),
+            fitting: false,
+            next_fit,
+            holds: Vec::new(),
+            next_cookie: 1,
+            verdicts: BTreeMap::new(),
+            rounds: 0,
+            announced_end: false,
+        }
+    }
+
+    /// Runs until the senders of messages are gone, or the simulation ends and was to end with it.
+    pub async fn run(mut self) {
+        if !self.memory.model.is_fitted() {
+            self.start_fit();
+        }
+        loop {
+            let round = self.round().await;
+            if self.parts.exit_at_end && self.parts.simulation.as_ref().is_some_and(Simulation::is_over) {
+                tracing::info!("the trace is over");
+                return;
+            }
+            let mut again = false;
+            let deadline = self.deadline(&round);
+            let mut wake = self.wait(deadline, &round).await;
+            loop {
+                match wake {
+                    Wake::Message(None) => return,
+                    Wake::Message(Some(message)) => self.take(message, &round),
+                    Wake::Done(done) => again |= self.finish(done),
+                    Wake::Learned(learned) => self.take_learned(learned),
+                    Wake::Deadline => {}
+                }
+                // Drain the rest, so that a burst of wake-ups costs one look.
+                match self.try_wake() {
+                    Some(next) => wake = next,
+                    None => break,
+                }
+            }
+            tracing::trace!(again, "next round");
+        }
+    }
+
+    /// One round: look, decide, tell, do.
+    async fn round(&mut self) -> Round {
+        if let Some(simulation) = &mut self.parts.simulation {
+            simulation.play();
+        }
+        let observed = self.look().await;
+        let now = self.parts.clock.now();
+        self.rounds += 1;
+        let busy = self.busy();
+        let mut round = self.memory.round(&self.parts.settings, observed, &busy, now);
+        self.record(&round);
+        self.tell(&round);
+        if self.parts.settings.mode == Mode::Shadow || !self.holds.is_empty() {
+            round.steps.clear();
+        }
+        self.publish(&round);
+        for step in round.steps.clone() {
+            self.start(step, &round);
+        }
+        if now >= self.next_fit {
+            self.next_fit = next_at(self.parts.refit_at, &self.parts.settings, now);
+            self.parts.store.delete_old(now);
+            self.start_fit();
+        }
+        let limit = now - LONGEST_REPORTED;
+        self.memory.reported.retain(|_, reported| reported.since > limit);
+        round
+    }
+
+    /// Looks at the host on a worker thread.
+    async fn look(&self) -> headstart_core::observed::Observed {
+        let host = Arc::clone(&self.parts.host);
+        let look = tokio::task::spawn_blocking(move || host.observe());
+        match tokio::time::timeout(LOOK_DEADLINE, look).await {
+            Ok(Ok(observed)) => observed,
+            _ => headstart_core::observed::Observed {
+                gaps: [headstart_core::observed::Gap::Domains].into(),
+                problems: vec![headstart_core::observed::Problem {
+                    object: "host".into(),
+                    text: format!("it could not be looked at within {} s; nothing is changed", LOOK_DEADLINE.as_secs()),
+                }],
+                ..Default::default()
+            },
+        }
+    }
+
+    fn busy(&self) -> Busy {
+        let mut busy = Busy::default();
+        for flight in &self.in_flight {
+            busy.gpus.extend(flight.step.gpu());
+            busy.domains.extend(flight.step.domain());
+        }
+        busy
+    }
+
+    /// Starts a step on a worker thread.
+    fn start(&mut self, step: Step, round: &Round) {
+        tracing::debug!("{}", describe(&step, round));
+        let (host, sender) = (Arc::clone(&self.parts.host), self.done.0.clone());
+        self.in_flight.push(InFlight { step: step.clone(), since: Instant::now(), told: false });
+        tokio::task::spawn_blocking(move || {
+            let result = host.apply(&step);
+            // The receiver is gone only when the daemon ends.
+            let _ = sender.send(Done { step, result });
+        });
+    }
+
+    /// A step ended. Says whether the host is to be looked at again at once.
+    fn finish(&mut self, done: Done) -> bool {
+        self.in_flight.retain(|flight| flight.step != done.step);
+        match done.result {
+            Ok(applied) => {
+                self.memory.trouble.success(&done.step);
+                applied == Applied::Changed
+            }
+            Err(error) => {
+                let tell = self.memory.trouble.failure(&done.step, &error, self.parts.clock.now());
+                match error.kind {
+                    FailureKind::Conflict | FailureKind::Gone => tracing::debug!("{error}"),
+                    _ if tell => tracing::warn!("{error}"),
+                    _ => tracing::debug!("{error}"),
+                }
+                true
+            }
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(&mut self, deadline: Option<Time>, round: &Round) -> Wake {
+        let began = Instant::now();
+        let sleep = self.sleep_length(deadline);
+        let waiting_for_steps = self.parts.clock.is_virtual() && self.in_flight.iter().any(|flight| !flight.told);
+        let wake = tokio::select! {
+            biased;
+            done = self.done.1.recv() => done.map_or(Wake::Deadline, Wake::Done),
+            learned = self.learned.1.recv() => learned.map_or(Wake::Deadline, Wake::Learned),
+            message = self.parts.messages.recv() => Wake::Message(message),
+            () = tokio::time::sleep(sleep) => {
+                if let Some(deadline) = deadline.filter(|_| !waiting_for_steps) {
+                    self.parts.clock.slept(deadline, began.elapsed(), true);
+                }
+                self.report_hanging(round);
+                return Wake::Deadline;
+            }
+        };
+        // A virtual clock stands while steps are under way: they take no simulated time.
+        if let Some(deadline) = deadline.filter(|_| !waiting_for_steps) {
+            self.parts.clock.slept(deadline, began.elapsed(), false);
+        }
+        wake
+    }
+
+    fn sleep_length(&self, deadline: Option<Time>) -> Duration {
+        let mut sleep = deadline.map_or(Duration::from_secs(3600), |deadline| self.parts.clock.real_until(deadline));
+        let limit = if self.parts.clock.is_virtual() { SIMULATED_STEP_DEADLINE } else { STEP_DEADLINE };
+        let virtual_clock = self.parts.clock.is_virtual();
+        for flight in self.in_flight.iter().filter(|flight| !flight.told) {
+            let left = limit.saturating_sub(flight.since.elapsed());
+            sleep = if virtual_clock { left } else { sleep.min(left) };
+        }
+        if virtual_clock && self.fitting {
+            // The model of the night is there before the morning, however fast the clock runs.
+            sleep = Duration::from_secs(3600);
+        }
+        sleep
+    }
+
+    /// Steps that take too long: their PF and domain stay busy, and people are told once.
+    fn report_hanging(&mut self, round: &Round) {
+        let limit = if self.parts.clock.is_virtual() { SIMULATED_STEP_DEADLINE } else { STEP_DEADLINE };
+        for flight in self.in_flight.iter_mut().filter(|f| !f.told && f.since.elapsed() >= limit) {
+            flight.told = true;
+            tracing::error!("{} has not come back; left alone until it does", describe(&flight.step, round));
+        }
+    }
+
+    fn try_wake(&mut self) -> Option<Wake> {
+        if let Ok(done) = self.done.1.try_recv() {
+            return Some(Wake::Done(done));
+        }
+        if let Ok(learned) = self.learned.1.try_recv() {
+            return Some(Wake::Learned(learned));
+        }
+        match self.parts.messages.try_recv() {
+            Ok(message) => Some(Wake::Message(Some(message))),
+            Err(mpsc::error::TryRecvError::Empty) => None,
+            Err(mpsc::error::TryRecvError::Disconnected) => Some(Wake::Message(None)),
+        }
+    }
+
+    /// When to look again if nothing comes; none: only when something comes.
+    fn deadline(&mut self, round: &Round) -> Option<Time> {
+        let mut next = self.memory.next_deadline(&self.parts.settings, round).min(self.next_fit);
+        match &self.parts.simulation {
+            None => next = next.min(round.now + self.parts.poll),
+            Some(simulation) => {
+                if simulation.has_people() && simulation.is_over() && self.in_flight.is_empty() {
+                    if !std::mem::replace(&mut self.announced_end, true) {
+                        tracing::info!("the trace is over; the simulated clock stands at {}", round.now);
+                    }
+                    return None;
+                }
+                if let Some(event) = simulation.next_event() {
+                    next = next.min(event.max(round.now));
+                }
+            }
+        }
+        Some(next)
+    }
+
+    /// A message changes an input; the next round decides.
+    fn take(&mut self, message: Message, round: &Round) {
+        let now = self.parts.clock.now();
+        let uuid = |name: &DesktopName| round.desktops.values().find(|desktop| desktop.name == *name).map(|d| d.uuid);
+        match message {
+            Message::Wish { desktop, wish } => {
+                if let Some(uuid) = uuid(&desktop) {
+                    self.decide(now, Some(&desktop), "request", &format!("{:?}", wish.preallocation).to_lowercase());
+                    self.memory.standing.insert(uuid, Standing { wish, since: now });
+                }
+            }
+            Message::Release { desktop } => {
+                if let Some(uuid) = uuid(&desktop) {
+                    self.decide(now, Some(&desktop), "release", "asked for");
+                    self.memory.standing.remove(&uuid);
+                }
+            }
+            Message::SessionStarted { desktop, user } => {
+                self.memory.reported.entry(desktop).or_insert(Reported { since: now, user });
+            }
+            Message::SessionEnded { desktop } => {
+                self.memory.reported.remove(&desktop);
+            }
+            Message::Hold { owner, reason, reply } => {
+                let cookie = self.next_cookie;
+                self.next_cookie = self.next_cookie.wrapping_add(1).max(1);
+                self.decide(now, None, "hold", &format!("{owner}: {reason}"));
+                self.holds.push(Hold { cookie, owner, reason });
+                let _ = reply.send(cookie);
+            }
+            Message::EndHold { owner, cookie, reply } => {
+                let before = self.holds.len();
+                self.holds.retain(|hold| hold.cookie != cookie || hold.owner != owner);
+                let _ = reply.send(self.holds.len() < before);
+            }
+            Message::OwnerLeft { owner } => self.holds.retain(|hold| hold.owner != owner),
+            Message::Explain { desktop, reply } => {
+                let text = publish::explanation(&self.memory, &self.parts.settings, round, &desktop);
+                let _ = reply.send(text);
+            }
+            Message::Reconcile => {}
+            Message::HistoryImported => self.learn_again(),
+        }
+    }
+
+    /// The history on disk has changed: read it again on a worker thread, and fit the model.
+    fn learn_again(&mut self) {
+        let (path, subjects) = (self.parts.store.path().to_path_buf(), self.memory.subjects.clone());
+        let (now, sender) = (self.parts.clock.now(), self.learned.0.clone());
+        tokio::task::spawn_blocking(move || match learning::learn(&path, &subjects, now) {
+            Ok(history) => {
+                let _ = sender.send(Learned::History(Box::new(history)));
+            }
+            Err(error) => tracing::error!("the history cannot be read again: {}", chain(&error)),
+        });
+        self.start_fit();
+    }
+
+    fn subjects(&self, round: Option<&Round>) -> Subjects {
+        let mut subjects = Subjects { zone: self.parts.zone_name.clone(), ..Subjects::default() };
+        let desktops: Vec<&Desktop> = round.map_or_else(Vec::new, |round| round.desktops.values().collect());
+        for desktop in desktops {
+            if let Subject::Pool(pool) = &desktop.subject {
+                subjects.pools.push((desktop.name.clone(), pool.clone()));
+            }
+            if let Some(zone) = desktop.time_zone.iana_name().filter(|zone| *zone != self.parts.zone_name) {
+                subjects.zones.push((desktop.name.clone(), zone.to_owned()));
+            }
+        }
+        subjects.pools.sort();
+        subjects.zones.sort();
+        subjects
+    }
+
+    fn start_fit(&mut self) {
+        if std::mem::replace(&mut self.fitting, true) {
+            return;
+        }
+        let (store, sender) = (self.parts.store.clone(), self.learned.0.clone());
+        let (subjects, now) = (self.memory.subjects.clone(), self.parts.clock.now());
+        let keep_at = self.parts.model_path.clone();
+        tokio::spawn(async move {
+            store.flush().await;
+            let fitted = learning::fit(store.path().to_path_buf(), subjects, now).await;
+            if let Err(error) = &fitted {
+                tracing::info!("the model stays as it is: {}", chain(error));
+            }
+            let model = fitted.ok();
+            if let (Some(path), Some(model)) = (keep_at, &model)
+                && let Err(error) = learning::keep(&path, model)
+            {
+                tracing::warn!("{}: the model cannot be kept: {error}", path.display());
+            }
+            let _ = sender.send(Learned::Model(model.map(Box::new)));
+        });
+    }
+
+    fn take_learned(&mut self, learned: Learned) {
+        match learned {
+            Learned::History(history) => self.memory.learned_anew(*history),
+            Learned::Model(model) => {
+                self.fitting = false;
+                if let Some(model) = model {
+                    tracing::info!("forecast: {}", model.summary());
+                    self.memory.model = *model;
+                }
+            }
+        }
+    }
+
+    /// Puts what happened into the history on disk.
+    fn record(&mut self, round: &Round) {
+        self.memory.subjects = self.subjects(Some(round));
+        let source = if self.parts.simulation.is_some() { Source::Simulated } else { Source::Broker };
+        for (uuid, what) in &round.happened {
+            let Some(desktop) = round.desktops.get(uuid) else { continue };
+            let name = desktop.name.clone();
+            match what {
+                Happened::LoggedIn { at, outcome } => {
+                    let reported = self.memory.reported.get(&name).and_then(|reported| reported.user.clone());
+                    let user = reported.or_else(|| desktop.user.clone());
+                    let timestamp = jiff::Timestamp::from_second(at.unix());
+                    let offset = timestamp.ok().map(|timestamp| desktop.time_zone.to_offset(timestamp));
+                    self.parts.store.record(Record::SessionStarted {
+                        desktop: name.clone(),
+                        user,
+                        at: *at,
+                        offset,
+                        source,
+                    });
+                    let (outcome, why) = match outcome {
+                        Outcome::Warm => (None, "login; the device was still there"),
+                        Outcome::Hit => (Some(store::Outcome::Used), "login; the device was ready"),
+                        Outcome::Late => (Some(store::Outcome::Late), "login; the device was being made ready"),
+                        Outcome::Miss => (None, "login; nothing had been prepared"),
+                    };
+                    if let Some(outcome) = outcome {
+                        self.parts.store.record(Record::ReservationEnded { desktop: name.clone(), at: *at, outcome });
+                    }
+                    self.decide(*at, Some(&name), "login", why);
+                }
+                Happened::LoggedOut { at } => {
+                    self.parts.store.record(Record::SessionEnded { desktop: name.clone(), at: *at });
+                    self.decide(*at, Some(&name), "logout", "the user left");
+                }
+                Happened::Attached { .. } => {
+                    let login = self.memory.tracks.get(uuid).is_some_and(|track| track.login_since.is_some());
+                    if let (false, Some(want)) = (login, round.plan.desired.wants.get(uuid)) {
+                        self.parts.store.record(Record::ReservationStarted {
+                            desktop: name,
+                            gpu: want.gpu,
+                            profile: want.profile.clone(),
+                            at: round.now,
+                            confidence: round
+                                .plan
+                                .verdicts
+                                .get(uuid)
+                                .map(|verdict| verdict.chance.now)
+                                .unwrap_or_default(),
+                        });
+                    }
+                }
+                Happened::Ready { took } => {
+                    let why = took
+                        .map_or_else(|| "attached and up".to_owned(), |took| format!("attached and up after {took}"));
+                    self.decide(round.now, Some(&name), "ready", &why);
+                }
+                Happened::Detached { used } => {
+                    if !used {
+                        let evicted = matches!(self.verdicts.get(uuid), Some(Reason::Outranked { .. }));
+                        let outcome = if evicted { store::Outcome::Evicted } else { store::Outcome::Wasted };
+                        self.parts.store.record(Record::ReservationEnded {
+                            desktop: name.clone(),
+                            at: round.now,
+                            outcome,
+                        });
+                    }
+                    let why = if *used { "taken back after use" } else { "taken back unused" };
+                    self.decide(round.now, Some(&name), "detached", why);
+                }
+            }
+        }
+    }
+
+    /// Tells people what is newly decided: one line each.
+    fn tell(&mut self, round: &Round) {
+        let mut news = Vec::new();
+        for (uuid, verdict) in &round.plan.verdicts {
+            let before = self.verdicts.get(uuid);
+            let Some(desktop) = round.desktops.get(uuid) else { continue };
+            if is_news(before, &verdict.reason) {
+                // What is said at login, logout and detachment is not said twice.
+                let said = matches!(verdict.reason, Reason::InUse | Reason::Arriving | Reason::Grace { .. });
+                let nothing = matches!(verdict.reason, Reason::BelowTake { .. })
+                    && !matches!(before, Some(Reason::NoCapacity { .. } | Reason::Outranked { .. }));
+                if !said && !nothing {
+                    let held = round.observed.domains.get(uuid).is_some_and(|domain| our_hostdev(domain).is_some());
+                    news.push((
+                        desktop.name.clone(),
+                        what(&verdict.reason, verdict.offer.way, held),
+                        sentence(verdict, desktop),
+                    ));
+                }
+            }
+        }
+        for (name, what, why) in news {
+            self.decide(round.now, Some(&name), what, &why);
+        }
+        self.verdicts = round.plan.verdicts.iter().map(|(uuid, verdict)| (*uuid, verdict.reason.clone())).collect();
+    }
+
+    /// One decision: to the journal, to the history, to the bus.
+    fn decide(&self, time: Time, desktop: Option<&DesktopName>, what: &str, why: &str) {
+        match desktop {
+            Some(desktop) => tracing::info!(desktop = desktop.as_str(), "{desktop}: {what}: {why}"),
+            None => tracing::info!("{what}: {why}"),
+        }
+        let (what, why) = (what.to_owned(), why.to_owned());
+        let decision = Decision { time, desktop: desktop.cloned(), what: what.clone(), why: why.clone() };
+        // Nobody listening is no error.
+        let _ = self.parts.decisions.send(decision);
+        self.parts.store.record(Record::Decision { at: time, desktop: desktop.cloned(), what, why });
+    }
+
+    fn publish(&self, round: &Round) {
+        let hung: Vec<String> = self
+            .in_flight
+            .iter()
+            .filter(|flight| flight.told)
+            .map(|flight| {
+                format!(
+                    "{} has not come back for {} s",
+                    describe(&flight.step, round),
+                    flight.since.elapsed().as_secs()
+                )
+            })
+            .collect();
+        let around = publish::Surroundings {
+            rounds: self.rounds,
+            simulated: self.parts.simulation.is_some(),
+            holds: &self.holds,
+            hung: &hung,
+        };
+        let status = publish::status(&self.memory, &self.parts.settings, round, &around);
+        self.parts.status.send_replace(Arc::new(status));
+    }
+}
+
+/// What a new reason means, in a word or two.
+fn what(reason: &Reason, way: Way, held: bool) -> &'static str {
+    match reason {
+        Reason::Reserved { .. } if held => "keep",
+        Reason::Reserved { .. } => "reserve",
+        Reason::Waiting { .. } if way == Way::Queued => "queued",
+        Reason::Waiting { .. } => "on demand",
+        Reason::MinimumHold { .. } => "keep",
+        Reason::BelowRelease { .. } | Reason::Outranked { .. } => "give back",
+        Reason::NoCapacity { .. } | Reason::NotOffered { .. } => "no room",
+        _ => reason.word(),
+    }
+}
+
+fn sentence(verdict: &headstart_core::plan::Verdict, desktop: &Desktop) -> String {
+    let sentence = verdict.reason.sentence(&desktop.time_zone);
+    match (&verdict.offer.gpu, &verdict.offer.profile) {
+        (Some(gpu), Some(profile)) if matches!(verdict.reason, Reason::Reserved { .. } | Reason::Waiting { .. }) => {
+            format!("{profile} on {gpu}: {sentence}")
+        }
+        _ => sentence,
+    }
+}
+
+/// A step with names instead of UUIDs.
+fn describe(step: &Step, round: &Round) -> String {
+    let text = step.to_string();
+    match step.domain().and_then(|uuid| round.observed.domains.get(&uuid)) {
+        Some(domain) => text.replace(&domain.uuid.to_string(), domain.name.as_str()),
+        None => text,
+    }
+}
+
+/// The whole chain of an error.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// The next time the wall clock of the default zone shows `at`.
+fn next_at(at: civil::Time, settings: &Settings, now: Time) -> Time {
+    let Ok(timestamp) = jiff::Timestamp::from_second(now.unix()) else { return now + Span::days(1) };
+    let today = timestamp.to_zoned_datetime(settings.zone.clone()).date();
+    for day in [today, today.tomorrow().unwrap_or(today)] {
+        if let Ok(zoned) = day.to_datetime(at).to_zoned_datetime(settings.zone.clone()) {
+            let time = Time::from_timestamp(zoned.timestamp());
+            if time > now {
+                return time;
+            }
+        }
+    }
+    now + Span::days(1)
+}

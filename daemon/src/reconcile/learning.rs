@@ -1,0 +1,183 @@
+//! Learning from the history on disk: at the start, after an import, and every night.
+//!
+//! The model is fitted in a process of its own, at the lowest priority: its memory is gone when it ends, and whatever happens to
+//! it, the daemon goes on with the model it has.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use headstart_core::forecast::{Model, Training};
+use headstart_core::history::{Clock, History};
+use headstart_core::id::{DesktopName, PoolName, Subject};
+use headstart_core::unit::{Span, Time};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::reconcile::memory::FORGET;
+use crate::store::{Store, StoreError};
+
+/// Sessions older than this teach nothing about today.
+const TAUGHT_BY: Span = Span::days(400);
+/// A session of unknown end is taken to last this long, as in the backtest.
+const DEFAULT_LENGTH: Span = Span::minutes(45);
+/// A fit of a thousand users and a year takes some 10 s; one that takes this long hangs.
+const FIT_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Who a desktop's sessions belong to: pools, and desktops in another zone than the default. Sent to the fitting process.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Subjects {
+    /// IANA name of the default zone; empty: UTC.
+    pub zone: String,
+    /// Desktops that belong to a pool.
+    pub pools: Vec<(DesktopName, PoolName)>,
+    /// Desktops whose zone is another.
+    pub zones: Vec<(DesktopName, String)>,
+}
+
+impl Subjects {
+    /// Whose login a session at this desktop is.
+    fn of(&self, desktop: &DesktopName) -> Subject {
+        let pool = self.pools.binary_search_by(|(name, _)| name.cmp(desktop));
+        pool.map_or_else(|_| Subject::Desktop(desktop.clone()), |at| Subject::Pool(self.pools[at].1.clone()))
+    }
+
+    fn clock_of(&self, desktop: &DesktopName) -> Clock {
+        let zone =
+            self.zones.binary_search_by(|(name, _)| name.cmp(desktop)).map_or(&self.zone, |at| &self.zones[at].1);
+        Clock::Zone(if zone.is_empty() { TimeZone::UTC } else { TimeZone::get(zone).unwrap_or(TimeZone::UTC) })
+    }
+}
+
+/// Why the model was not fitted.
+#[derive(Debug, thiserror::Error)]
+pub enum FitError {
+    /// The history cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is too little in it, or the solver failed.
+    #[error(transparent)]
+    Train(#[from] headstart_core::forecast::TrainError),
+    /// The fitting process.
+    #[error("the fitting process {0}")]
+    Process(String),
+    /// Starting it or talking to it.
+    #[error("the fitting process cannot be used")]
+    Io(#[from] std::io::Error),
+    /// What it answered.
+    #[error("the model cannot be read")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Reads the history on disk into memory, up to `now`.
+///
+/// # Errors
+/// The history cannot be read.
+pub fn learn(path: &Path, subjects: &Subjects, now: Time) -> Result<History, StoreError> {
+    let mut history = History::new(FORGET);
+    let mut seen = BTreeSet::new();
+    Store::stream_sessions(path, now - TAUGHT_BY, |session| {
+        if session.start >= now {
+            return;
+        }
+        let subject = subjects.of(&session.desktop);
+        if seen.insert(session.desktop.clone()) {
+            history.set_clock(&subject, subjects.clock_of(&session.desktop));
+        }
+        history.advance(session.start);
+        history.session_started(&subject, session.start, session.offset);
+        // Who is really still logged in, the next look at the host shows.
+        history.session_ended(&subject, session.end.unwrap_or(session.start + DEFAULT_LENGTH).min(now));
+    })?;
+    history.advance(now);
+    Ok(history)
+}
+
+/// Fits the model on the history on disk before `now`. Takes seconds and much memory: for the fitting process.
+///
+/// # Errors
+/// The history cannot be read, or is too thin.
+pub fn fit_here(path: &Path, subjects: &Subjects, now: Time) -> Result<Model, FitError> {
+    let mut training = Training::new(FORGET);
+    let mut seen = BTreeSet::new();
+    Store::stream_sessions(path, now - TAUGHT_BY, |session| {
+        if session.start >= now {
+            return;
+        }
+        let subject = subjects.of(&session.desktop);
+        if seen.insert(session.desktop.clone()) {
+            training.set_clock(&subject, subjects.clock_of(&session.desktop));
+        }
+        training.session(&subject, session.start, session.end.map(|end| end.min(now)), session.offset);
+    })?;
+    Ok(training.finish(now)?)
+}
+
+/// Fits the model in a process of its own.
+///
+/// # Errors
+/// As [`fit_here`], or the process failed or took too long.
+pub async fn fit(path: PathBuf, subjects: Subjects, now: Time) -> Result<Model, FitError> {
+    let mut child = tokio::process::Command::new("nice")
+        .args(["-n", "19"])
+        .arg(std::env::current_exe()?)
+        .arg("--fit")
+        .arg(&path)
+        .arg("--fit-until")
+        .arg(now.unix().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let work = async {
+        if let Some(mut input) = child.stdin.take() {
+            input.write_all(&serde_json::to_vec(&subjects)?).await?;
+        }
+        let (mut model, mut complaint) = (Vec::new(), String::new());
+        if let Some(output) = child.stdout.as_mut() {
+            output.take(16 << 20).read_to_end(&mut model).await?;
+        }
+        if let Some(errors) = child.stderr.as_mut() {
+            errors.take(1 << 16).read_to_string(&mut complaint).await?;
+        }
+        let status = child.wait().await?;
+        if !status.success() {
+            let why = complaint.lines().last().unwrap_or_default().to_owned();
+            return Err(FitError::Process(if why.is_empty() {
+                format!("ended with {status}")
+            } else {
+                format!("said: {why}")
+            }));
+        }
+        Ok(serde_json::from_slice(&model)?)
+    };
+    match tokio::time::timeout(FIT_DEADLINE, work).await {
+        Ok(result) => result,
+        Err(_) => Err(FitError::Process(format!("took longer than {} s and was ended", FIT_DEADLINE.as_secs()))),
+    }
+}
+
+/// The model that was kept beside the history, if it is there and whole.
+pub fn kept(path: &Path) -> Option<Model> {
+    let text = std::fs::read(path).ok()?;
+    match serde_json::from_slice(&text) {
+        Ok(model) => Some(model),
+        Err(error) => {
+            tracing::warn!("{}: the model cannot be read ({error}); it is fitted anew", path.display());
+            None
+        }
+    }
+}
+
+/// Keeps a model for the next start; whole or not at all.
+///
+/// # Errors
+/// It cannot be written.
+pub fn keep(path: &Path, model: &Model) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    std::fs::write(&new, serde_json::to_vec(model)?)?;
+    std::fs::rename(&new, path)
+}
