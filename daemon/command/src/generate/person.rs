@@ -113,7 +113,7 @@ impl Person {
             _ => random.between(0.25, 0.7),
         };
         let works_at_home = random.chance(0.5) && kind != Kind::Shift;
-        let joins = if random.chance(0.15) { random.whole(1, 200) } else { 0 };
+        let joins = if random.chance(0.15) { random.whole(1, 75) } else { 0 };
         let leaves = if random.chance(0.14) { joins + random.whole(35, 400) } else { i64::MAX };
         let changes = if random.chance(0.35) { random.whole(20, 300) } else { i64::MAX };
         let shift = random.between(20.0, 80.0) * MINUTE * if random.chance(0.5) { 1.0 } else { -1.0 };
