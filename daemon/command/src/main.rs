@@ -1,6 +1,8 @@
 //! `headstart`: the command.
 
 mod generate;
+#[cfg_attr(not(test), expect(dead_code, reason = "the backtest will write it"))]
+mod report;
 
 use clap::{Parser, Subcommand};
 

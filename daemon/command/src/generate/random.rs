@@ -1,11 +1,11 @@
 //! A small seeded generator of random numbers whose stream is part of what this program promises.
 //!
-//! SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). Twenty lines of our own rather
+//! `SplitMix64` (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). Twenty lines of our own rather
 //! than a crate, because a crate may change its stream between versions and then the same seed would give another trace. Every draw
 //! has its own stream, found by hashing what it is about (seed, purpose, person, day), so that a longer or larger trace begins with
 //! the shorter one. Only `+ - * /` are used on floats: `ln` and `cos` differ between C libraries in the last bit.
 
-/// Odd constant of the golden ratio: the step of SplitMix64.
+/// Odd constant of the golden ratio: the step of `SplitMix64`.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What a stream of draws is about.
@@ -71,7 +71,7 @@ impl Random {
     }
 }
 
-/// The finalizer of SplitMix64.
+/// The finalizer of `SplitMix64`.
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

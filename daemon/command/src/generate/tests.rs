@@ -34,7 +34,7 @@ fn weekday(row: &Row) -> i64 {
 fn the_trace_is_the_same_for_ever() {
     let text = text(&Settings::default());
     let head: Vec<&str> = text.lines().take(6).collect();
-    expect![[r#"
+    expect![[r"
         user,vm,start,end
         u020,vm020,2026-01-05T05:43:11+01:00,2026-01-05T09:42:21+01:00
         u006,vm006,2026-01-05T05:49:38+01:00,2026-01-05T10:28:52+01:00
@@ -42,7 +42,7 @@ fn the_trace_is_the_same_for_ever() {
         u014,vm014,2026-01-05T06:31:27+01:00,2026-01-05T07:36:48+01:00
         u018,vm018,2026-01-05T06:59:13+01:00,2026-01-05T15:08:56+01:00
         c4c40dae1765e28a
-    "#]]
+    "]]
     .assert_eq(&format!("{}\n{:016x}\n", head.join("\n"), fingerprint(&text)));
 }
 
