@@ -76,7 +76,7 @@ pub(super) fn sessions(seed: u64, person: &Person, world: &World) -> Vec<(f64, f
 
 /// On leave, or ill.
 fn is_away(seed: u64, person: &Person, world: &World) -> bool {
-    // Leave begins in one of every three or so months, more often in summer, and lasts 2 to 16 days. An illness lasts 1 to 5 days.
+    // Leave begins about every four months, more often in summer, and lasts 2 to 16 days. An illness lasts 1 to 5 days.
     let summer = matches!(world.month, 7 | 8);
     let cold = matches!(world.month, 11 | 12 | 1..=3);
     begins(seed, About::Leave, person, world.number, 21, if summer { 0.5 } else { 0.18 }, (2, 16))

@@ -98,10 +98,10 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// One significant digit of a small number, in full: `0.003`.
+/// Two significant digits of a small number, in full: `0.0034`, `0.2`.
 fn significant(value: f64) -> String {
-    let digits = (-value.abs().max(1e-9).log10().floor()).clamp(0.0, 9.0) as usize;
-    format!("{value:.digits$}")
+    let digits = (1.0 - value.abs().max(1e-9).log10().floor()).clamp(1.0, 9.0) as usize;
+    format!("{value:.digits$}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// `12 345`, grouped by a narrow space that does not break.

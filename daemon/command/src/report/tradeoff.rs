@@ -29,8 +29,8 @@ pub(super) fn chart(out: &mut String, result: &BacktestResult, width: f64, heigh
     let plot = Area { left: 48.0, top: 12.0, right: width - 14.0, bottom: height - 46.0 };
     let most = result.policies.iter().flat_map(|policy| &policy.points).map(|p| p.idle_gpu_hours_per_user_day);
     let most = most.filter(|hours| hours.is_finite()).fold(1.0, f64::max) * 1.05;
-    let x = Scale { spread: Spread::SquareRoot, values: (0.0, most), px: (plot.left, plot.right) };
-    let y = Scale { spread: Spread::Linear, values: (0.0, 1.0), px: (plot.bottom, plot.top + 6.0) };
+    let x = Scale { spread: Spread::SquareRoot, values: (0.0, most), px: (plot.left + 12.0, plot.right) };
+    let y = Scale { spread: Spread::Linear, values: (0.0, 1.0), px: (plot.bottom - 16.0, plot.top + 6.0) };
 
     write!(out, "<svg class=\"chart {class}\" viewBox=\"0 0 {} {}\" role=\"img\">", Px(width), Px(height))?;
     out.write_str("<title>Trade-off: GPU ready at login against idle GPU-hours</title>")?;
