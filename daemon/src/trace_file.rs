@@ -131,6 +131,7 @@ impl<R: BufRead> Rows<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::io::{Seek, Write};
 
     use super::*;
@@ -154,8 +155,8 @@ mod tests {
         let mut text = String::new();
         while let Some(row) = rows.next().unwrap() {
             match row {
-                Ok(row) => text += &format!("{}: {}\n", rows.line(), row.user),
-                Err(bad) => text += &format!("{}! {bad}\n", rows.line()),
+                Ok(row) => writeln!(text, "{}: {}", rows.line(), row.user).unwrap(),
+                Err(bad) => writeln!(text, "{}! {bad}", rows.line()).unwrap(),
             }
         }
         text
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_gzip_file_cut_short_is_an_error_at_its_line() {
-        let long: String = (0..5000).map(|i| format!("u{i},v,2010-03-29T08:00:00Z,\n")).collect();
+        let long = (0..5000).map(|i| format!("u{i},v,2010-03-29T08:00:00Z,")).collect::<Vec<_>>().join("\n");
         let bytes = gzip(&format!("user,vm,start,end\n{long}"));
         let mut rows = Rows::new(open(file(&bytes[..bytes.len() / 2])).unwrap()).unwrap();
         let error = loop {

@@ -29,23 +29,23 @@ impl fmt::Display for Place {
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) place: Place,
+pub(in crate::config) struct At<T> {
+    pub(in crate::config) value: T,
+    pub(in crate::config) place: Place,
 }
 
 /// What is wrong with one place of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem(pub(super) String);
+pub(in crate::config) struct Problem(pub(in crate::config) String);
 
 impl Problem {
-    pub(super) fn at(place: &Place, what: &dyn fmt::Display) -> Self {
+    pub(in crate::config) fn at(place: &Place, what: &dyn fmt::Display) -> Self {
         Self(format!("{place}: {what}"))
     }
 }
 
 /// The text of a file under examination, and what was found so far.
-pub(super) struct Document<'t> {
+pub(in crate::config) struct Document<'t> {
     file: Arc<str>,
     text: &'t str,
     problems: RefCell<Vec<Problem>>,
@@ -53,13 +53,13 @@ pub(super) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    pub(super) fn new(file: &Path, text: &'t str) -> Self {
+    pub(in crate::config) fn new(file: &Path, text: &'t str) -> Self {
         let file = file.display().to_string().into();
         Self { file, text, problems: RefCell::default(), asked: RefCell::default() }
     }
 
     /// Hands the top of the document to `read`; none if it is no TOML. A byte order mark is passed over.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Section) -> T) -> Option<T> {
+    pub(in crate::config) fn read<T>(&self, read: impl FnOnce(&Section) -> T) -> Option<T> {
         match DeTable::parse(self.text) {
             Ok(table) => {
                 let top = Section {
@@ -82,17 +82,17 @@ impl<'t> Document<'t> {
     }
 
     /// All that is wrong, in the order of the file as far as it was found so.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    pub(in crate::config) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }
 
     /// Every key that a reader asked for, `section.key`: for the test that walks them all.
     #[cfg(test)]
-    pub(super) fn asked(&self) -> BTreeSet<String> {
+    pub(in crate::config) fn asked(&self) -> BTreeSet<String> {
         self.asked.borrow().clone()
     }
 
-    pub(super) fn problem(&self, place: &Place, what: &dyn fmt::Display) {
+    pub(in crate::config) fn problem(&self, place: &Place, what: &dyn fmt::Display) {
         self.problems.borrow_mut().push(Problem::at(place, what));
     }
 
@@ -105,7 +105,7 @@ impl<'t> Document<'t> {
 }
 
 /// A table of the document whose keys are read one by one. What is left unread at the end is unknown.
-pub(super) struct Section<'d> {
+pub(in crate::config) struct Section<'d> {
     document: &'d Document<'d>,
     name: String,
     table: &'d DeTable<'d>,
@@ -115,27 +115,31 @@ pub(super) struct Section<'d> {
 
 impl<'d> Section<'d> {
     /// Where the section begins.
-    pub(super) fn place(&self) -> &Place {
+    pub(in crate::config) fn place(&self) -> &Place {
         &self.place
     }
 
     /// Whether a key is there, be its value right or wrong.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::config) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// Where the value of a key is; the section's place if it is not there.
-    pub(super) fn place_of(&self, key: &str) -> Place {
+    pub(in crate::config) fn place_of(&self, key: &str) -> Place {
         self.table.get(key).map_or_else(|| self.place.clone(), |value| self.document.place(value.span().start))
     }
 
     /// Something is wrong here.
-    pub(super) fn problem(&self, place: &Place, what: &dyn fmt::Display) {
+    pub(in crate::config) fn problem(&self, place: &Place, what: &dyn fmt::Display) {
         self.document.problem(place, what);
     }
 
     /// A value; none if it is not there, or wrong, which was then noted.
-    pub(super) fn get<T>(&self, key: &'static str, parse: impl FnOnce(&DeValue) -> Result<T, String>) -> Option<At<T>> {
+    pub(in crate::config) fn get<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&DeValue) -> Result<T, String>,
+    ) -> Option<At<T>> {
         let value = self.value(key)?;
         let place = self.document.place(value.span().start);
         match parse(value.get_ref()) {
@@ -148,7 +152,7 @@ impl<'d> Section<'d> {
     }
 
     /// A value that must be there.
-    pub(super) fn need<T>(
+    pub(in crate::config) fn need<T>(
         &self,
         key: &'static str,
         parse: impl FnOnce(&DeValue) -> Result<T, String>,
@@ -160,13 +164,13 @@ impl<'d> Section<'d> {
     }
 
     /// Hands the table below a key to `read`, if it is there.
-    pub(super) fn section<T>(&self, key: &'static str, read: impl FnOnce(&Section) -> T) -> Option<T> {
+    pub(in crate::config) fn section<T>(&self, key: &'static str, read: impl FnOnce(&Section) -> T) -> Option<T> {
         let value = self.value(key)?;
         self.enter(key, value, read)
     }
 
     /// Hands each table of a list of tables to `read`.
-    pub(super) fn sections<T>(&self, key: &'static str, mut read: impl FnMut(&Section) -> T) -> Vec<T> {
+    pub(in crate::config) fn sections<T>(&self, key: &'static str, mut read: impl FnMut(&Section) -> T) -> Vec<T> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(list) = value.get_ref().as_array() else {
             let place = self.document.place(value.span().start);
@@ -222,7 +226,7 @@ impl<'d> Section<'d> {
 }
 
 /// `; did you mean `x`?` if a known word is near, else all that are known.
-pub(super) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(in crate::config) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     known.dedup();
@@ -241,7 +245,7 @@ pub(super) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> S
 }
 
 /// `` `a`, `b` and `c` ``.
-pub(super) fn words(words: &[&str]) -> String {
+pub(in crate::config) fn words(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
         Some((last, [])) => last.clone(),
@@ -251,6 +255,6 @@ pub(super) fn words(words: &[&str]) -> String {
 }
 
 /// What kind of value was found, in words.
-pub(super) fn kind(value: &Spanned<DeValue>) -> &'static str {
+pub(in crate::config) fn kind(value: &Spanned<DeValue>) -> &'static str {
     super::value::kind(value.get_ref())
 }

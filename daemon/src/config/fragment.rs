@@ -13,7 +13,7 @@ use crate::status::Mode;
 
 /// One file, or several merged.
 #[derive(Debug, Default)]
-pub(super) struct Fragment {
+pub(in crate::config) struct Fragment {
     mode: Option<At<Mode>>,
     path: Option<At<PathBuf>>,
     retention: Option<At<Span>>,
@@ -37,14 +37,14 @@ const LONGEST_LEAD: Span = Span::hours(2);
 
 impl Fragment {
     /// Reads a file; its mistakes are added to `problems`.
-    pub(super) fn parse(file: &Path, text: &str, problems: &mut Vec<Problem>) -> Self {
+    pub(in crate::config) fn parse(file: &Path, text: &str, problems: &mut Vec<Problem>) -> Self {
         let document = Document::new(file, text);
         let fragment = document.read(Self::read).unwrap_or_default();
         problems.extend(document.into_problems());
         fragment
     }
 
-    pub(super) fn read(top: &Section) -> Self {
+    pub(in crate::config) fn read(top: &Section) -> Self {
         let mut it = Self { mode: top.get("mode", value::mode), ..Self::default() };
         top.section("history", |history| {
             it.path = history.get("path", value::path);
@@ -73,7 +73,7 @@ impl Fragment {
     }
 
     /// A later file wins, key by key; its rules and GPUs come after the earlier ones.
-    pub(super) fn merge(&mut self, later: Self) {
+    pub(in crate::config) fn merge(&mut self, later: Self) {
         macro_rules! last_wins {
             ($($field:ident),*) => { $(if later.$field.is_some() { self.$field = later.$field; })* };
         }
@@ -84,7 +84,7 @@ impl Fragment {
     }
 
     /// Fills in the defaults and checks what no single key can tell.
-    pub(super) fn validate(self, files: Vec<PathBuf>, problems: &mut Vec<Problem>) -> Config {
+    pub(in crate::config) fn validate(self, files: Vec<PathBuf>, problems: &mut Vec<Problem>) -> Config {
         let default = Config::default();
         self.check_thresholds(&default.policy, problems);
         let mut gpus: Vec<PciAddress> = self.gpus.into_iter().map(|gpu| gpu.value).collect();
@@ -169,7 +169,7 @@ fn desktop(section: &Section) -> Option<DesktopRule> {
 }
 
 /// `profile` for one, `profiles` for several in order of wish.
-pub(super) fn profiles(section: &Section) -> Option<Vec<headstart_core::id::ProfileName>> {
+pub(in crate::config) fn profiles(section: &Section) -> Option<Vec<headstart_core::id::ProfileName>> {
     let one = section.get("profile", value::profile);
     let several = section.get("profiles", value::profiles);
     if let (Some(_), Some(several)) = (&one, &several) {

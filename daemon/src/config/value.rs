@@ -15,7 +15,7 @@ use super::{Attach, Zone};
 use crate::status::Mode;
 
 /// What kind of value it is, in words.
-pub(super) fn kind(value: &DeValue) -> &'static str {
+pub(in crate::config) fn kind(value: &DeValue) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",
@@ -39,18 +39,18 @@ fn expected<T>(what: impl Display, value: &DeValue) -> Result<T, String> {
     Err(format!("expected {what}, found {found}"))
 }
 
-pub(super) fn text<'v>(what: &str, value: &'v DeValue) -> Result<&'v str, String> {
+pub(in crate::config) fn text<'v>(what: &str, value: &'v DeValue) -> Result<&'v str, String> {
     match value.as_str() {
         Some(text) => Ok(text),
         None => expected(what, value),
     }
 }
 
-pub(super) fn boolean(value: &DeValue) -> Result<bool, String> {
+pub(in crate::config) fn boolean(value: &DeValue) -> Result<bool, String> {
     value.as_bool().map_or_else(|| expected("true or false", value), Ok)
 }
 
-pub(super) fn integer(range: RangeInclusive<i64>) -> impl Fn(&DeValue) -> Result<i64, String> {
+pub(in crate::config) fn integer(range: RangeInclusive<i64>) -> impl Fn(&DeValue) -> Result<i64, String> {
     move |value| {
         let n = value.as_integer().and_then(|n| i64::from_str_radix(n.as_str(), n.radix()).ok());
         match n.filter(|n| range.contains(n)) {
@@ -61,15 +61,15 @@ pub(super) fn integer(range: RangeInclusive<i64>) -> impl Fn(&DeValue) -> Result
 }
 
 /// A whole number from 1 on.
-pub(super) fn count(value: &DeValue) -> Result<u32, String> {
+pub(in crate::config) fn count(value: &DeValue) -> Result<u32, String> {
     integer(1..=1_000_000)(value).map(|n| n as u32)
 }
 
-pub(super) fn framebuffer(value: &DeValue) -> Result<FramebufferMib, String> {
+pub(in crate::config) fn framebuffer(value: &DeValue) -> Result<FramebufferMib, String> {
     integer(1..=16_777_216)(value).map(|n| FramebufferMib::new(n as u32))
 }
 
-pub(super) fn probability(value: &DeValue) -> Result<Probability, String> {
+pub(in crate::config) fn probability(value: &DeValue) -> Result<Probability, String> {
     let n = match value {
         DeValue::Integer(n) => n.as_str().parse().ok(),
         DeValue::Float(n) => n.as_str().parse().ok(),
@@ -82,7 +82,7 @@ pub(super) fn probability(value: &DeValue) -> Result<Probability, String> {
 }
 
 /// A length of time within a range.
-pub(super) fn span(range: RangeInclusive<Span>) -> impl Fn(&DeValue) -> Result<Span, String> {
+pub(in crate::config) fn span(range: RangeInclusive<Span>) -> impl Fn(&DeValue) -> Result<Span, String> {
     move |value| {
         let what = || {
             let (low, high) = (write_span(*range.start()), write_span(*range.end()));
@@ -95,21 +95,21 @@ pub(super) fn span(range: RangeInclusive<Span>) -> impl Fn(&DeValue) -> Result<S
     }
 }
 
-pub(super) fn path(value: &DeValue) -> Result<PathBuf, String> {
+pub(in crate::config) fn path(value: &DeValue) -> Result<PathBuf, String> {
     match value.as_str().map(PathBuf::from).filter(|path| path.is_absolute()) {
         Some(path) => Ok(path),
         None => expected("an absolute path", value),
     }
 }
 
-pub(super) fn zone(value: &DeValue) -> Result<Zone, String> {
+pub(in crate::config) fn zone(value: &DeValue) -> Result<Zone, String> {
     let what = "a time zone such as \"Europe/Berlin\", or \"system\"";
     let name = text(what, value)?;
     Zone::new(name).map_or_else(|_| expected(format_args!("{what} (tzdata must be installed)"), value), Ok)
 }
 
 /// `03:00`.
-pub(super) fn time_of_day(value: &DeValue) -> Result<civil::Time, String> {
+pub(in crate::config) fn time_of_day(value: &DeValue) -> Result<civil::Time, String> {
     let parse = |text: &str| {
         let (hour, minute) = text.split_once(':')?;
         let number = |part: &str| if part.len() == 2 { part.parse::<i8>().ok() } else { None };
@@ -121,7 +121,7 @@ pub(super) fn time_of_day(value: &DeValue) -> Result<civil::Time, String> {
     }
 }
 
-pub(super) fn instant(value: &DeValue) -> Result<Time, String> {
+pub(in crate::config) fn instant(value: &DeValue) -> Result<Time, String> {
     let text = match value {
         DeValue::String(text) => text.to_string(),
         DeValue::Datetime(datetime) => datetime.to_string(),
@@ -134,26 +134,24 @@ pub(super) fn instant(value: &DeValue) -> Result<Time, String> {
 }
 
 /// One of some words.
-pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&DeValue) -> Result<T, String> {
+pub(in crate::config) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&DeValue) -> Result<T, String> {
     move |value| {
         let what = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
         let text = text(&what, value)?;
-        match words.iter().find(|(word, _)| *word == text) {
-            Some((_, value)) => Ok(*value),
-            None => {
-                let near = suggest(text, words.iter().map(|(word, _)| *word));
-                let near = if near.contains("did you mean") { near } else { String::new() };
-                expected(&what, value).map_err(|refusal: String| refusal + &near)
-            }
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Ok(*value);
         }
+        let near = suggest(text, words.iter().map(|(word, _)| *word));
+        let near = if near.contains("did you mean") { near } else { String::new() };
+        expected(&what, value).map_err(|refusal: String| refusal + &near)
     }
 }
 
-pub(super) fn mode(value: &DeValue) -> Result<Mode, String> {
+pub(in crate::config) fn mode(value: &DeValue) -> Result<Mode, String> {
     word(&[("shadow", Mode::Shadow), ("armed", Mode::Armed)])(value)
 }
 
-pub(super) fn attach(value: &DeValue) -> Result<Attach, String> {
+pub(in crate::config) fn attach(value: &DeValue) -> Result<Attach, String> {
     word(&[("cold", Attach::Cold), ("live", Attach::Live), ("request", Attach::Request)])(value)
 }
 
@@ -166,24 +164,24 @@ fn name<T>(
     new(text(what, value)?.to_owned()).map_err(|error| error.to_string())
 }
 
-pub(super) fn user(value: &DeValue) -> Result<UserName, String> {
+pub(in crate::config) fn user(value: &DeValue) -> Result<UserName, String> {
     name("the name of a user", value, UserName::new)
 }
 
-pub(super) fn pool(value: &DeValue) -> Result<PoolName, String> {
+pub(in crate::config) fn pool(value: &DeValue) -> Result<PoolName, String> {
     name("the name of a pool", value, PoolName::new)
 }
 
-pub(super) fn desktop(value: &DeValue) -> Result<DesktopName, String> {
+pub(in crate::config) fn desktop(value: &DeValue) -> Result<DesktopName, String> {
     name("the name of a domain", value, DesktopName::new)
 }
 
-pub(super) fn profile(value: &DeValue) -> Result<ProfileName, String> {
+pub(in crate::config) fn profile(value: &DeValue) -> Result<ProfileName, String> {
     name("the name of a profile such as \"A40-4Q\"", value, ProfileName::new)
 }
 
 /// Profiles in order of wish, at least one.
-pub(super) fn profiles(value: &DeValue) -> Result<Vec<ProfileName>, String> {
+pub(in crate::config) fn profiles(value: &DeValue) -> Result<Vec<ProfileName>, String> {
     let what = "a list of profiles in order of wish, such as [\"A40-8Q\", \"A40-4Q\"]";
     match value.as_array() {
         Some(list) if !list.is_empty() => list.iter().map(|item| profile(item.get_ref())).collect(),
@@ -191,14 +189,14 @@ pub(super) fn profiles(value: &DeValue) -> Result<Vec<ProfileName>, String> {
     }
 }
 
-pub(super) fn pci_address(value: &DeValue) -> Result<PciAddress, String> {
+pub(in crate::config) fn pci_address(value: &DeValue) -> Result<PciAddress, String> {
     text("a PCI address such as \"0000:3b:00.0\"", value)?
         .parse()
         .map_err(|error: headstart_core::id::BadId| error.to_string())
 }
 
 /// A word of the organisation: a department, a role.
-pub(super) fn label(value: &DeValue) -> Result<String, String> {
+pub(in crate::config) fn label(value: &DeValue) -> Result<String, String> {
     match value.as_str().filter(|text| !text.trim().is_empty() && text.len() <= 255) {
         Some(text) => Ok(text.to_owned()),
         None => expected("a name of at most 255 bytes", value),
@@ -206,7 +204,7 @@ pub(super) fn label(value: &DeValue) -> Result<String, String> {
 }
 
 /// First slots of placements, at least one.
-pub(super) fn slots(value: &DeValue) -> Result<Vec<u32>, String> {
+pub(in crate::config) fn slots(value: &DeValue) -> Result<Vec<u32>, String> {
     match value.as_array() {
         Some(list) if !list.is_empty() => {
             list.iter().map(|item| integer(0..=65_535)(item.get_ref()).map(|n| n as u32)).collect()

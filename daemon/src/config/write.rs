@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use headstart_core::id::{PoolName, UserName};
+
 use super::duration::write_span;
 use super::{Config, DesktopRule};
 use crate::status::Mode;
@@ -51,8 +53,8 @@ fn desktop(out: &mut String, rule: &DesktopRule) {
             line(out, format_args!("{key} = {}", quoted(value)));
         }
     };
-    text("user", rule.user.as_ref().map(|user| user.as_str()));
-    text("pool", rule.pool.as_ref().map(|pool| pool.as_str()));
+    text("user", rule.user.as_ref().map(UserName::as_str));
+    text("pool", rule.pool.as_ref().map(PoolName::as_str));
     text("attach", rule.attach.map(super::Attach::word));
     text("time-zone", rule.time_zone.as_ref().map(super::Zone::name));
     text("lead", rule.lead.map(write_span).as_deref());
