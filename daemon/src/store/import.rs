@@ -6,7 +6,7 @@ use std::path::Path;
 
 use headstart_core::trace::Row;
 use jiff::tz::TimeZone;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::error::{ImportError, StoreError};
 use super::names::Names;
@@ -198,27 +198,33 @@ impl Import<'_> {
         // An export writes the desktop's name where the user is not known: that row must find its origin.
         let stands_for_none = if row.user.as_str() == row.desktop.as_str() { 0 } else { user };
         let length = row.end.map_or(-1, |end| (end - row.start).as_seconds());
-        let open: Option<(i64, i64)> = self
+        // A few rows at most: chosen among here, since an IN in SQL builds a table in memory for every query.
+        let mut open = None;
+        let mut statement = self
             .connection
-            .prepare_cached(
-                "SELECT length, source FROM session
-                 WHERE start = ?1 AND desktop = ?2 AND user IN (?3, ?4) AND (length = ?5 OR length < 0 OR ?5 < 0)
-                 ORDER BY length DESC LIMIT 1",
-            )?
-            .query_row(params![start, desktop, user, stands_for_none, length], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        match open {
-            None => {}
-            Some((-1, source)) if length >= 0 && source == Source::Import as i64 => {
-                self.connection
-                    .prepare_cached(
-                        "UPDATE session SET length = ?5
-                         WHERE start = ?1 AND desktop = ?2 AND user IN (?3, ?4) AND length < 0 AND source = 0",
-                    )?
-                    .execute(params![start, desktop, user, stands_for_none, length])?;
-                return Ok(true);
+            .prepare_cached("SELECT user, length, source FROM session WHERE start = ?1 AND desktop = ?2")?;
+        let mut rows = statement.query(params![start, desktop])?;
+        while let Some(row) = rows.next()? {
+            let (other, other_length, source): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let same_user = other == user || other == stands_for_none;
+            if same_user && (other_length == length || length < 0) {
+                return Ok(false);
             }
-            Some(_) => return Ok(false),
+            if same_user && other_length < 0 {
+                if source != Source::Import as i64 {
+                    return Ok(false);
+                }
+                open = Some(other);
+            }
+        }
+        if let Some(other) = open {
+            self.connection
+                .prepare_cached(
+                    "UPDATE session SET length = ?4
+                     WHERE start = ?1 AND desktop = ?2 AND user = ?3 AND length < 0 AND source = 0",
+                )?
+                .execute(params![start, desktop, other, length])?;
+            return Ok(true);
         }
         self.connection.prepare_cached("INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
             start,
