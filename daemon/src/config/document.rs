@@ -48,7 +48,7 @@ impl Problem {
 pub(in crate::config) struct Document<'t> {
     file: Arc<str>,
     text: &'t str,
-    problems: RefCell<Vec<Problem>>,
+    problems: RefCell<Vec<(Place, Problem)>>,
     asked: RefCell<BTreeSet<String>>,
 }
 
@@ -81,9 +81,11 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// All that is wrong, in the order of the file as far as it was found so.
+    /// All that is wrong, in the order of the file.
     pub(in crate::config) fn into_problems(self) -> Vec<Problem> {
-        self.problems.into_inner()
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|(place, _)| (place.line, place.column));
+        problems.into_iter().map(|(_, problem)| problem).collect()
     }
 
     /// Every key that a reader asked for, `section.key`: for the test that walks them all.
@@ -93,7 +95,7 @@ impl<'t> Document<'t> {
     }
 
     pub(in crate::config) fn problem(&self, place: &Place, what: &dyn fmt::Display) {
-        self.problems.borrow_mut().push(Problem::at(place, what));
+        self.problems.borrow_mut().push((place.clone(), Problem::at(place, what)));
     }
 
     fn place(&self, at: usize) -> Place {

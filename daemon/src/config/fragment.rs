@@ -137,14 +137,8 @@ fn or<T>(value: Option<At<T>>, default: T) -> T {
 }
 
 fn desktop(section: &Section) -> Option<DesktopRule> {
-    let name = section.need("name", |value| {
-        let text = value::text("a name or pattern such as \"win-*\"", value)?;
-        if text.is_empty() {
-            Err("expected a name or pattern such as \"win-*\", found \"\"".to_owned())
-        } else {
-            Ok(text.to_owned())
-        }
-    });
+    // What no name may hold no pattern may either.
+    let name = section.need("name", value::desktop);
     let user = section.get("user", value::user);
     let pool = section.get("pool", value::pool);
     if let (Some(_), Some(pool)) = (&user, &pool) {
@@ -165,7 +159,7 @@ fn desktop(section: &Section) -> Option<DesktopRule> {
         role: section.get("role", value::label).map(|at| at.value),
         preallocate: section.get("preallocate", value::boolean).map(|at| at.value),
     };
-    name.map(|name| DesktopRule { name: NamePattern::new(name.value), ..rule })
+    name.map(|name| DesktopRule { name: NamePattern::new(name.value.to_string()), ..rule })
 }
 
 /// `profile` for one, `profiles` for several in order of wish.

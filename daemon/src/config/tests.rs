@@ -1,1 +1,295 @@
+use expect_test::{Expect, expect};
 
+use super::document::Document;
+use super::*;
+
+mod simulation;
+
+const PACKAGED: &str = include_str!("../../../config/headstart.toml");
+
+fn parse(text: &str) -> Result<Config, ConfigErrors> {
+    let mut problems = Vec::new();
+    let fragment = Fragment::parse(Path::new("h.toml"), text, &mut problems);
+    let config = fragment.validate(Vec::new(), &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+}
+
+fn refused(text: &str, what: &Expect) {
+    what.assert_eq(&parse(text).unwrap_err().to_string());
+}
+
+/// The packaged file with every setting in force.
+fn uncommented() -> String {
+    let set = |line: &str| {
+        line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' ')).map(str::to_owned)
+    };
+    PACKAGED.lines().map(|line| set(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+#[test]
+fn nothing_said_is_the_default() {
+    assert_eq!(parse("").unwrap(), Config::default());
+    assert_eq!(parse("\u{feff}# only a comment\r\n").unwrap(), Config::default());
+}
+
+#[test]
+fn the_packaged_file_shows_the_defaults_and_changes_nothing() {
+    assert_eq!(parse(PACKAGED).unwrap(), Config::default());
+    let shown = parse(&uncommented()).unwrap();
+    assert_eq!((shown.desktop_rules.len(), shown.gpus.len()), (1, 1), "the examples are good");
+    assert_eq!(Config { desktop_rules: Vec::new(), gpus: Vec::new(), ..shown }, Config::default());
+}
+
+/// Every key that the reader knows, with its section.
+fn keys() -> Vec<String> {
+    let text = uncommented();
+    let document = Document::new(Path::new("h.toml"), &text);
+    document.read(Fragment::read);
+    document.asked().into_iter().collect()
+}
+
+#[test]
+fn the_packaged_file_names_every_key() {
+    let missing: Vec<String> = keys()
+        .into_iter()
+        .filter(|key| {
+            let last = key.rsplit('.').next().unwrap();
+            let shown = |line: &str| {
+                let line = line.trim_start_matches(['#', ' ']);
+                line.starts_with(&format!("{last} =")) || line == format!("[{key}]") || line == format!("[[{key}]]")
+            };
+            // The short form of `profiles` stands in its comment.
+            !PACKAGED.lines().any(shown) && !PACKAGED.contains(&format!("`{last} ="))
+        })
+        .collect();
+    assert_eq!(missing, [""; 0]);
+    assert_eq!(keys().len(), 5 + 1 + 2 + 2 + 7 + 3 + 12 + 1, "a key came or went: {:?}", keys());
+}
+
+/// Line by line of the packaged file: the key misspelt, then a value of the wrong kind; both must be refused by name.
+#[test]
+fn every_key_refuses_a_wrong_name_and_a_wrong_kind() {
+    let text = uncommented();
+    let settings: Vec<(usize, &str)> =
+        text.lines().enumerate().filter(|(_, line)| !line.starts_with(['#', '[']) && line.contains(" = ")).collect();
+    assert!(settings.len() >= 25, "{settings:?}");
+    for (n, setting) in settings {
+        let key = setting.split(" = ").next().unwrap();
+        let with = |line: String| {
+            let lines: Vec<String> = text
+                .lines()
+                .enumerate()
+                .map(|(m, other)| if m == n { line.clone() } else { other.to_owned() })
+                .collect();
+            parse(&lines.join("\n")).unwrap_err().to_string()
+        };
+        let place = format!("h.toml:{}:", n + 1);
+        let misspelt = with(setting.replacen(key, &format!("{key}s"), 1));
+        let hint = format!("unknown key `{key}s`");
+        let found = misspelt.lines().find(|line| line.starts_with(&place)).unwrap_or_else(|| panic!("{misspelt}"));
+        assert!(found.contains(&hint) && found.contains(&format!("did you mean `{key}`?")), "{found}");
+        for wrong in ["[[]]", "{ x = 1 }", "\"\\n\""] {
+            let error = with(format!("{key} = {wrong}"));
+            let found = error.lines().find(|line| line.starts_with(&place)).unwrap_or_else(|| panic!("{error}"));
+            assert!(found.contains(key) && (found.contains("expected ") || found.contains("is not valid")), "{found}");
+        }
+    }
+}
+
+#[test]
+fn out_of_range_is_refused() {
+    refused(
+        "mode = \"armd\"\n[history]\npath = \"history.db\"\nretention = \"5 h\"\n[forecast]\ntime-zone = \"Europe/Atlantis\"\nrefit-at = \"25:00\"\n",
+        &expect![[r#"
+            h.toml:1:8: mode: expected "shadow" or "armed", found "armd"; did you mean `armed`?
+            h.toml:3:8: history.path: expected an absolute path, found "history.db"
+            h.toml:4:13: history.retention: expected a length of time from "1 day" to "36500 days", such as "1 h 30 min", found "5 h"
+            h.toml:6:13: forecast.time-zone: expected a time zone such as "Europe/Berlin", or "system" (tzdata must be installed), found "Europe/Atlantis"
+            h.toml:7:12: forecast.refit-at: expected a time of day such as "03:00", found "25:00""#]],
+    );
+    refused(
+        "[policy]\ntake = 6\nrelease = -0.1\nminimum-hold = 600\ngrace = \"10 fortnights\"\nshut-down-after-logout = \"yes\"\nwish-valid = \"8 days\"\npoll = \"0 s\"\n[policy.lead]\ncold = \"3 h\"\nlive = 30.5\n",
+        &expect![[r#"
+            h.toml:2:8: policy.take: expected a probability from 0 to 1, found 6
+            h.toml:3:11: policy.release: expected a probability from 0 to 1, found -0.1
+            h.toml:4:16: policy.minimum-hold: expected a length of time from "0 s" to "1 day", such as "1 h 30 min", found 600
+            h.toml:5:9: policy.grace: expected a length of time from "0 s" to "1 day", such as "1 h 30 min", found "10 fortnights"
+            h.toml:6:26: policy.shut-down-after-logout: expected true or false, found "yes"
+            h.toml:7:14: policy.wish-valid: expected a length of time from "1 min" to "7 days", such as "1 h 30 min", found "8 days"
+            h.toml:8:8: policy.poll: expected a length of time from "1 s" to "1 h", such as "1 h 30 min", found "0 s"
+            h.toml:10:8: policy.lead.cold: expected a length of time from "0 s" to "2 h", such as "1 h 30 min", found "3 h"
+            h.toml:11:8: policy.lead.live: expected a length of time from "0 s" to "2 h", such as "1 h 30 min", found 30.5"#]],
+    );
+}
+
+#[test]
+fn desktops_and_gpus_are_checked() {
+    refused(
+        "[[desktop]]\nname = \"a\"\nuser = \"u\"\npool = \"p\"\nprofile = \"x\"\nprofiles = [\"y\"]\npriority = 5000\n\n[[desktop]]\nattach = \"warm\"\nprofiles = []\n[[gpu]]\naddress = \"3b:00.0\"\n[[gpu]]\n",
+        &expect![[r#"
+            h.toml:4:8: a desktop belongs to a `user` or to a `pool`, not to both; leave one out
+            h.toml:6:12: `profile` and `profiles` say the same thing; leave one out
+            h.toml:7:12: desktop.priority: expected a whole number from -1000 to 1000, found 5000
+            h.toml:9:1: [desktop] lacks the key `name`
+            h.toml:10:10: desktop.attach: expected "cold", "live" or "request", found "warm"
+            h.toml:11:12: desktop.profiles: expected a list of profiles in order of wish, such as ["A40-8Q", "A40-4Q"], found a list
+            h.toml:13:11: gpu.address: PCI address "3b:00.0" is not valid: expected domain:bus:slot.function in hexadecimal, as lspci -D prints it, e.g. 0000:3b:00.0
+            h.toml:14:1: [gpu] lacks the key `address`"#]],
+    );
+}
+
+#[test]
+fn unknown_keys_name_the_key_that_was_probably_meant() {
+    refused(
+        "mod = \"armed\"\nshut_down_after_logout = true\n[polici]\ntake = 0.5\n[policy]\nmininum-hold = \"1 h\"\nxyzzy = 1\n[policy.lead]\nwarm = \"1 s\"\n",
+        &expect![[r#"
+            h.toml:1:1: unknown key `mod`; did you mean `mode`?
+            h.toml:2:1: unknown key `shut_down_after_logout`; known are `desktop`, `forecast`, `gpu`, `history`, `mode` and `policy`
+            h.toml:3:2: unknown key `polici`; did you mean `policy`?
+            h.toml:6:1: unknown key `mininum-hold` in [policy]; did you mean `minimum-hold`?
+            h.toml:7:1: unknown key `xyzzy` in [policy]; known are `grace`, `lead`, `minimum-hold`, `poll`, `release`, `shut-down-after-logout`, `take` and `wish-valid`
+            h.toml:9:1: unknown key `warm` in [policy.lead]; known are `cold` and `live`"#]],
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_refused_at_its_place() {
+    refused("mode = \"armed\"\nmode = \"shadow\"\n", &expect!["h.toml:2:1: duplicate key"]);
+    refused("[policy]\ntake = \n", &expect!["h.toml:2:8: string values must be quoted, expected literal string"]);
+    refused(
+        "policy = 5\ndesktop = { name = \"x\" }\n",
+        &expect![[r#"
+        h.toml:1:10: policy: expected a table, found a whole number
+        h.toml:2:11: desktop: expected tables, each under [[desktop]], found a table"#]],
+    );
+}
+
+#[test]
+fn thresholds_must_not_cross() {
+    refused(
+        "[policy]\ntake = 0.02\n",
+        &expect!["h.toml:2:8: policy.take (0.02) is below policy.release (0.03 by default): expected release <= take"],
+    );
+    refused(
+        "[policy]\nrelease = 0.5\ntake = 0.4\n",
+        &expect!["h.toml:3:8: policy.take (0.4) is below policy.release (0.5): expected release <= take"],
+    );
+    assert!(parse("[policy]\nrelease = 0.4\ntake = 0.4\n").is_ok());
+}
+
+/// Writes files below a root; returns what is loaded from there, or the errors with the root cut off.
+fn load(files: &[(&str, &str)]) -> Result<Config, String> {
+    let root = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = root.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    Config::load(root.path()).map_err(|errors| errors.to_string().replace(&*root.path().to_string_lossy(), ""))
+}
+
+#[test]
+fn later_files_win_key_by_key() {
+    let poll = |n: u32| format!("[policy]\npoll = \"{n} s\"\n");
+    let files = [
+        ("usr/lib/headstart/headstart.toml", &*(poll(1) + "grace = \"1 min\"\n[[desktop]]\nname = \"1\"\n")),
+        ("usr/lib/headstart/headstart.toml.d/90.toml", &poll(2)),
+        ("run/headstart/headstart.toml", &poll(3)),
+        ("run/headstart/headstart.toml.d/10.toml", &poll(4)),
+        ("etc/headstart/headstart.toml", &(poll(5) + "[[desktop]]\nname = \"2\"\n")),
+        ("etc/headstart/headstart.toml.d/10.toml", &poll(6)),
+        ("etc/headstart/headstart.toml.d/20.toml", &(poll(7) + "[[desktop]]\nname = \"3\"\n")),
+    ];
+    for n in 1..=files.len() {
+        let config = load(&files[..n]).unwrap();
+        assert_eq!(config.poll, Span::seconds(n as i64), "after {}", files[n - 1].0);
+        assert_eq!(config.policy.grace, Span::minutes(1), "keys nobody overrides stay");
+        assert_eq!(config.files.len(), n);
+    }
+    let config = load(&files).unwrap();
+    let names: Vec<String> = config.desktop_rules.iter().map(|rule| rule.name.to_string()).collect();
+    assert_eq!(names, ["1", "2", "3"], "rules add up in order");
+}
+
+#[test]
+fn no_file_at_all_is_fine_and_only_toml_counts() {
+    assert_eq!(load(&[]).unwrap(), Config::default());
+    let ignored =
+        [("etc/headstart/headstart.toml.d/a.toml.bak", "x"), ("etc/headstart/headstart.toml.d/.#a.toml", "x")];
+    assert_eq!(load(&ignored).unwrap(), Config::default());
+}
+
+#[test]
+fn mistakes_of_all_files_are_told_at_once() {
+    let error = load(&[
+        ("usr/lib/headstart/headstart.toml", "mode = 1\n"),
+        ("etc/headstart/headstart.toml", "[policy]\ntake = 2\n"),
+        ("etc/headstart/headstart.toml.d/a.toml", "mode =\n"),
+    ])
+    .unwrap_err();
+    expect![[r#"
+        /usr/lib/headstart/headstart.toml:1:8: mode: expected "shadow" or "armed", found 1
+        /etc/headstart/headstart.toml:2:8: policy.take: expected a probability from 0 to 1, found 2
+        /etc/headstart/headstart.toml.d/a.toml:1:7: string values must be quoted, expected literal string"#]]
+    .assert_eq(&error);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.toml");
+    let error = Config::load_file(&missing).unwrap_err().to_string().replace(&*folder.path().to_string_lossy(), "");
+    expect!["/missing.toml: cannot be read: No such file or directory (os error 2)"].assert_eq(&error);
+    let file = folder.path().join("h.toml");
+    std::fs::write(&file, "mode = \"armed\"\n").unwrap();
+    assert_eq!(Config::load_file(&file).unwrap().mode, Mode::Armed);
+}
+
+#[test]
+fn what_is_printed_reads_back() {
+    let mut config = parse(&uncommented()).unwrap();
+    config.desktop_rules[0].preallocate = Some(false);
+    config.desktop_rules[0].department = Some("R&D \"north\"\\".into());
+    let text = config.to_toml();
+    assert_eq!(parse(&text).unwrap(), config);
+    expect![[r#"
+        mode = "shadow"
+
+        [history]
+        path = "/var/lib/headstart/history.db"
+        retention = "400 days"
+
+        [forecast]
+        time-zone = "system"
+        refit-at = "03:00"
+
+        [policy]
+        take = 0.06
+        release = 0.03
+        minimum-hold = "10 min"
+        grace = "10 min"
+        shut-down-after-logout = true
+        wish-valid = "30 min"
+        poll = "30 s"
+
+        [policy.lead]
+        cold = "2 min"
+        live = "30 s"
+
+        [[desktop]]
+        name = "win-*"
+        user = "ada"
+        attach = "cold"
+        time-zone = "America/New_York"
+        lead = "1 min 30 s"
+        department = 'R&D "north"\'
+        role = "engineer"
+        profiles = ["A40-8Q", "A40-4Q"]
+        priority = 10
+        preallocate = false
+
+        [[gpu]]
+        address = "0000:3b:00.0"
+    "#]]
+    .assert_eq(&text);
+}

@@ -136,7 +136,9 @@ pub(in crate::config) fn instant(value: &DeValue) -> Result<Time, String> {
 /// One of some words.
 pub(in crate::config) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&DeValue) -> Result<T, String> {
     move |value| {
-        let what = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let quoted: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let (last, rest) = quoted.split_last().expect("every list of words here has some");
+        let what = format!("{} or {last}", rest.join(", "));
         let text = text(&what, value)?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Ok(*value);

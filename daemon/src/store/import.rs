@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use super::error::{ImportError, StoreError};
 use super::names::Names;
 use super::record::Source;
-use super::wtmp;
+use super::{retention, wtmp};
 use crate::trace_file::{self, Rows, TraceError};
 
 /// How to import.
@@ -115,6 +115,10 @@ pub(super) fn import(
     match done {
         Ok(report) => {
             transaction.commit().map_err(written)?;
+            // The log holds a copy of all that was imported. If somebody is reading it shrinks at the next chance.
+            if let Err(error) = retention::checkpoint(connection) {
+                tracing::debug!(%error, "the log of the history stays large for now");
+            }
             Ok(report)
         }
         Err(error) => {

@@ -83,7 +83,7 @@ fn gpu(section: &Section) -> Option<SimulatedGpu> {
         }
         profile.map(|profile| Stranger { profile: profile.value, domain })
     });
-    if profiles.is_empty() {
+    if !section.has("profiles") {
         section.problem(section.place(), &"a GPU needs at least one of `profiles`");
     }
     let whole = framebuffer.as_ref().map_or(FramebufferMib::default(), |at| at.value);
