@@ -16,7 +16,7 @@ mod write;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use headstart_core::id::{PciAddress, PoolName, ProfileName, UserName};
+use headstart_core::id::{DesktopName, PciAddress, PoolName, ProfileName, UserName};
 use headstart_core::policy::Policy;
 use headstart_core::unit::Span;
 use jiff::civil;
@@ -148,6 +148,26 @@ pub struct DesktopRule {
     pub preallocate: Option<bool>,
 }
 
+impl DesktopRule {
+    fn overridden_by(self, later: Self) -> Self {
+        let has_owner = later.user.is_some() || later.pool.is_some();
+        let (user, pool) = if has_owner { (later.user, later.pool) } else { (self.user, self.pool) };
+        Self {
+            name: later.name,
+            user,
+            pool,
+            profiles: later.profiles.or(self.profiles),
+            attach: later.attach.or(self.attach),
+            priority: later.priority.or(self.priority),
+            time_zone: later.time_zone.or(self.time_zone),
+            lead: later.lead.or(self.lead),
+            department: later.department.or(self.department),
+            role: later.role.or(self.role),
+            preallocate: later.preallocate.or(self.preallocate),
+        }
+    }
+}
+
 /// Everything that is wrong with the configuration, a line each: file, line, column, what was expected, what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<Problem>);
@@ -207,6 +227,14 @@ impl Config {
     /// All its mistakes, or that it cannot be read.
     pub fn load_file(file: &Path) -> Result<Self, ConfigErrors> {
         Self::read(vec![file.to_owned()], Vec::new())
+    }
+
+    /// What the rules together say about a desktop: key by key the last rule that fits and has it. None: no rule fits.
+    /// A later `user` replaces an earlier `pool`, and the other way round.
+    pub fn desktop(&self, name: &DesktopName) -> Option<DesktopRule> {
+        let mut fitting = self.desktop_rules.iter().filter(|rule| rule.name.matches(name)).cloned();
+        let first = fitting.next()?;
+        Some(fitting.fold(first, DesktopRule::overridden_by))
     }
 
     /// The configuration as one file, with every default: what `--check-config` prints.

@@ -142,13 +142,13 @@ fn desktops_and_gpus_are_checked() {
 fn unknown_keys_name_the_key_that_was_probably_meant() {
     refused(
         "mod = \"armed\"\nshut_down_after_logout = true\n[polici]\ntake = 0.5\n[policy]\nmininum-hold = \"1 h\"\nxyzzy = 1\n[policy.lead]\nwarm = \"1 s\"\n",
-        &expect![[r#"
+        &expect![[r"
             h.toml:1:1: unknown key `mod`; did you mean `mode`?
             h.toml:2:1: unknown key `shut_down_after_logout`; known are `desktop`, `forecast`, `gpu`, `history`, `mode` and `policy`
             h.toml:3:2: unknown key `polici`; did you mean `policy`?
             h.toml:6:1: unknown key `mininum-hold` in [policy]; did you mean `minimum-hold`?
             h.toml:7:1: unknown key `xyzzy` in [policy]; known are `grace`, `lead`, `minimum-hold`, `poll`, `release`, `shut-down-after-logout`, `take` and `wish-valid`
-            h.toml:9:1: unknown key `warm` in [policy.lead]; known are `cold` and `live`"#]],
+            h.toml:9:1: unknown key `warm` in [policy.lead]; known are `cold` and `live`"]],
     );
 }
 
@@ -158,9 +158,9 @@ fn what_is_no_toml_is_refused_at_its_place() {
     refused("[policy]\ntake = \n", &expect!["h.toml:2:8: string values must be quoted, expected literal string"]);
     refused(
         "policy = 5\ndesktop = { name = \"x\" }\n",
-        &expect![[r#"
+        &expect![[r"
         h.toml:1:10: policy: expected a table, found a whole number
-        h.toml:2:11: desktop: expected tables, each under [[desktop]], found a table"#]],
+        h.toml:2:11: desktop: expected tables, each under [[desktop]], found a table"]],
     );
 }
 
@@ -292,4 +292,23 @@ fn what_is_printed_reads_back() {
         address = "0000:3b:00.0"
     "#]]
     .assert_eq(&text);
+}
+
+#[test]
+fn the_last_fitting_rule_decides_each_key() {
+    let config = parse(
+        "[[desktop]]\nname = \"*\"\npool = \"all\"\npriority = 1\nattach = \"live\"\n\
+         [[desktop]]\nname = \"win-*\"\npriority = 2\n\
+         [[desktop]]\nname = \"win-7\"\nuser = \"ada\"\n",
+    )
+    .unwrap();
+    let picture = |name: &str| {
+        let rule = config.desktop(&DesktopName::new(name).unwrap()).unwrap();
+        let owner = rule.user.map(|user| user.to_string()).or(rule.pool.map(|pool| format!("pool:{pool}")));
+        format!("{} {} {}", owner.unwrap(), rule.priority.unwrap(), rule.attach.unwrap().word())
+    };
+    assert_eq!(picture("lin-1"), "pool:all 1 live");
+    assert_eq!(picture("win-1"), "pool:all 2 live");
+    assert_eq!(picture("win-7"), "ada 2 live");
+    assert_eq!(parse("[[desktop]]\nname = \"a\"\n").unwrap().desktop(&DesktopName::new("b").unwrap()), None);
 }

@@ -74,12 +74,17 @@ pub struct ExportReport {
     pub first_left_out: Option<String>,
 }
 
+/// CROSS JOIN, so that `session` is the outer loop: rows then come in the order of the table, without a sort in memory.
 const SESSIONS: &str = "SELECT desktop.text, user.text, start, length, offset, source FROM session
-    JOIN name AS desktop ON desktop.id = session.desktop LEFT JOIN name AS user ON user.id = session.user";
+    CROSS JOIN name AS desktop ON desktop.id = session.desktop LEFT JOIN name AS user ON user.id = session.user";
 
 const RESERVATIONS: &str = "SELECT desktop.text, gpu.text, profile.text, start, length, confidence, outcome
     FROM reservation JOIN name AS desktop ON desktop.id = reservation.desktop
     JOIN name AS gpu ON gpu.id = reservation.gpu JOIN name AS profile ON profile.id = reservation.profile";
+
+pub(super) fn sessions_sql() -> String {
+    format!("{SESSIONS} WHERE start >= ?1 ORDER BY start, session.desktop")
+}
 
 /// Every session since then, in order of start.
 pub(super) fn sessions(
@@ -87,8 +92,7 @@ pub(super) fn sessions(
     since: Time,
     mut f: impl FnMut(StoredSession),
 ) -> rusqlite::Result<u64> {
-    // CROSS JOIN would also do: the order of the scan must be the order of the table, without a sort in memory.
-    let mut statement = connection.prepare(&format!("{SESSIONS} WHERE start >= ?1 ORDER BY start, session.desktop"))?;
+    let mut statement = connection.prepare(&sessions_sql())?;
     let mut rows = statement.query([since.unix()])?;
     let mut n = 0;
     while let Some(row) = rows.next()? {

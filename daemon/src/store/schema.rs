@@ -94,6 +94,10 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | uri;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| StoreError::read(path, error))?;
     connection.busy_timeout(BUSY).map_err(|error| StoreError::read(path, error))?;
+    if memory {
+        // Connections to one memory lock each other's tables, and would fail where a file's log lets both go on.
+        connection.pragma_update(None, "read_uncommitted", true).map_err(|error| StoreError::read(path, error))?;
+    }
     Ok(connection)
 }
 

@@ -336,3 +336,18 @@ async fn after_closing_nothing_breaks() {
     other.flush().await;
     assert!(matches!(other.decisions(None, 1).await, Err(StoreError::Closed { .. })));
 }
+
+#[test]
+fn long_scans_sort_nothing() {
+    let path = schema::memory_path();
+    let connection = schema::open_memory(&path).unwrap();
+    let sql = "EXPLAIN QUERY PLAN ".to_owned() + &read::sessions_sql();
+    let mut statement = connection.prepare(&sql).unwrap();
+    let plan: Vec<String> =
+        statement.query_map([0], |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+    expect![[r"
+        SEARCH session USING PRIMARY KEY (start>?)
+        SEARCH desktop USING INTEGER PRIMARY KEY (rowid=?)
+        SEARCH user USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN"]]
+    .assert_eq(&plan.join("\n"));
+}

@@ -227,3 +227,59 @@ fn write_all(
     }
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer() -> Writer {
+        let path = super::super::schema::memory_path();
+        Writer {
+            connection: super::super::schema::open_memory(&path).unwrap(),
+            path: path.into(),
+            retention: Span::days(1),
+            names: Names::default(),
+            waiting: VecDeque::new(),
+            logged: BTreeSet::new(),
+            lost: 0,
+        }
+    }
+
+    fn decision(n: i64) -> Record {
+        Record::Decision { at: Time::from_unix(n), desktop: None, what: "x".repeat(10_000), why: String::new() }
+    }
+
+    fn limit_pages(writer: &Writer, pages: i64) {
+        writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_until_there_is_some() {
+        let mut writer = writer();
+        limit_pages(&writer, 1);
+        for n in 0..20 {
+            writer.waiting.push_back(decision(n));
+            writer.write_waiting();
+        }
+        assert_eq!((writer.waiting.len(), writer.logged.len()), (20, 1), "{:?}", writer.logged);
+        limit_pages(&writer, 1000);
+        writer.write_waiting();
+        assert_eq!((writer.waiting.len(), writer.logged.len()), (0, 0));
+        assert_eq!(read::decisions(&writer.connection, None, 100).unwrap().len(), 20);
+    }
+
+    #[test]
+    fn what_waits_too_long_is_lost_from_the_oldest_on() {
+        let mut writer = writer();
+        limit_pages(&writer, 1);
+        writer.waiting.extend((0..MOST_WAITING as i64 + 5).map(|n| Record::Decision {
+            at: Time::from_unix(n),
+            desktop: None,
+            what: "x".repeat(20),
+            why: String::new(),
+        }));
+        writer.write_waiting();
+        assert_eq!((writer.waiting.len(), writer.lost), (MOST_WAITING, 5));
+        assert!(matches!(&writer.waiting[0], Record::Decision { at, .. } if at.unix() == 5));
+    }
+}

@@ -70,10 +70,10 @@ fn what_no_host_could_mean_is_refused() {
     );
     refused(
         "[[domain]]\nname = \"vm1\"\ncount = 2\nprofile = \"A40-4Q\"\n[[domain]]\nname = \"vm2\"\nprofile = \"A40-4Q\"\nusr = \"x\"\n[[domain]]\nname = \"vm3\"\n",
-        &expect![[r#"
+        &expect![[r"
             s.toml:17:1: there is a domain vm2 already
             s.toml:20:1: unknown key `usr` in [domain]; did you mean `user`?
-            s.toml:21:1: domain vm3 lacks `profile` or `profiles`"#]],
+            s.toml:21:1: domain vm3 lacks `profile` or `profiles`"]],
     );
     refused(GPU, &expect!["s.toml:1:1: two [[gpu]] have the address 0000:3b:00.0"]);
     refused(
