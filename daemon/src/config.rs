@@ -22,7 +22,6 @@ use headstart_core::unit::Span;
 use jiff::civil;
 use jiff::tz::TimeZone;
 
-pub use self::document::Place;
 use self::document::Problem;
 use self::fragment::Fragment;
 pub use self::pattern::NamePattern;

@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 /// A place in a file; lines and columns (in characters) count from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(in crate::config) struct Place {
     file: Arc<str>,
     line: usize,
     column: usize,

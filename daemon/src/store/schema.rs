@@ -1,9 +1,9 @@
 //! Opening the file: what is ours, what is refused, how its tables came to be.
 //!
-//! A refused file is not changed. The header is read before `SQLite` gets to see the file, because `SQLite` itself would
-//! happily make a database out of an empty file, or recover somebody else's.
+//! A refused file is not changed. Its header is read before `SQLite` gets to see it, because opening already recovers what
+//! a crash left behind, and somebody else's file is not ours to recover.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -56,16 +56,22 @@ const MEMORY: &str = "file:headstart-memory-";
 /// Opens or creates the history for writing.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let io = |source| StoreError::Open { path: path.into(), source };
-    create(path).map_err(io)?;
+    if path.metadata().map_or(0, |metadata| metadata.len()) == 0 {
+        create(path)?;
+    }
     close_to_others(path).map_err(io)?;
-    let is_new = check_header(path)?;
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .map_err(|error| StoreError::read(path, error))?;
-    let mut connection = check_content(path, connection, is_new)?;
+    check_header(path)?;
+    let mut connection = connect(path)?;
+    check_content(path, &connection)?;
     migrate(&mut connection, path)?;
-    // Only now, so that the tables and the application's number are in the file itself before there is a log beside it.
     settings(&connection, "WAL").map_err(|error| StoreError::written(path, error))?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| StoreError::read(path, error))?;
+    connection.busy_timeout(BUSY).map_err(|error| StoreError::read(path, error))?;
     Ok(connection)
 }
 
@@ -101,34 +107,56 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Makes folder and file if they are not there, readable to their owner only.
-fn create(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+/// Makes folder and file, readable to their owner only. The file is finished under another name first, so that one that
+/// was begun and not finished, in a crash, is never taken for a damaged history.
+fn create(path: &Path) -> Result<(), StoreError> {
+    let io = |source| StoreError::Open { path: path.into(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.exists() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
     }
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+    // A log that stayed when the file was moved away would be played into the new one.
+    for log in ["-wal", "-journal"].map(|end| beside(path, end)) {
+        if log.exists() {
+            std::fs::rename(&log, beside(&log, ".old")).map_err(io)?;
+            tracing::warn!(log = %log.display(), "a log without its history was put aside, with .old at its end");
+        }
     }
+    let new = beside(path, ".new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(io)?;
+    let mut connection = connect(&new)?;
+    let memory = connection.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()));
+    memory.map_err(|error| StoreError::written(&new, error))?;
+    migrate(&mut connection, &new)?;
+    drop(connection);
+    file.sync_all().map_err(io)?;
+    std::fs::rename(&new, path).map_err(io)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
-/// Judges the file by its first 100 bytes (<https://sqlite.org/fileformat2.html>, 1.3). True: it is empty.
-fn check_header(path: &Path) -> Result<bool, StoreError> {
+/// The path with something at its end.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Judges the file by its first 100 bytes (<https://sqlite.org/fileformat2.html>, 1.3).
+fn check_header(path: &Path) -> Result<(), StoreError> {
     let io = |source| StoreError::Open { path: path.into(), source };
     let file = OpenOptions::new().read(true).open(path).map_err(io)?;
     let mut header = Vec::with_capacity(100);
     file.take(100).read_to_end(&mut header).map_err(io)?;
-    if header.is_empty() {
-        return Ok(true);
-    }
     if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
         return Err(StoreError::Damaged { path: path.into(), why: "it does not begin as a database does".into() });
     }
     let number =
         |at: usize| i64::from(u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
-    check_numbers(path, number(68), number(60))?;
-    Ok(false)
+    check_numbers(path, number(68), number(60))
 }
 
 fn check_numbers(path: &Path, application: i64, version: i64) -> Result<(), StoreError> {
@@ -143,21 +171,17 @@ fn check_numbers(path: &Path, application: i64, version: i64) -> Result<(), Stor
 }
 
 /// Checks through `SQLite` what the header cannot tell: the log beside the file, and every page.
-fn check_content(path: &Path, connection: Connection, is_new: bool) -> Result<Connection, StoreError> {
+fn check_content(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     let read = |error| StoreError::read(path, error);
-    connection.busy_timeout(BUSY).map_err(read)?;
-    if is_new {
-        return Ok(connection);
-    }
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(read);
     check_numbers(path, pragma("application_id")?, pragma("user_version")?)?;
+    // A quarter of a second for a million sessions.
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(read)?;
     if verdict == "ok" {
-        Ok(connection)
-    } else {
-        let why = verdict.lines().collect::<Vec<_>>().join("; ");
-        Err(StoreError::Damaged { path: path.into(), why })
+        return Ok(());
     }
+    let why = verdict.lines().collect::<Vec<_>>().join("; ");
+    Err(StoreError::Damaged { path: path.into(), why })
 }
 
 /// Takes the steps that are missing, each in a transaction of its own.

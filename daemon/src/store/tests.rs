@@ -309,12 +309,32 @@ async fn a_damaged_history_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_only_just_created_is_taken() {
+async fn a_crash_while_creating_is_no_damage() {
     let (folder, _) = scratch();
     let path = folder.path().join("history.db");
     std::fs::write(&path, "").unwrap();
+    std::fs::write(folder.path().join("history.db.new"), "half a file").unwrap();
     open(&path).close().await;
     open(&path).close().await;
+    assert!(!folder.path().join("history.db.new").exists());
+}
+
+#[tokio::test]
+async fn a_log_that_outlived_its_history_is_put_aside() {
+    let (folder, path) = scratch();
+    let store = open(&path);
+    store.record(started("vm1", None, 0));
+    store.flush().await;
+    let log = path.with_extension("db-wal");
+    std::fs::copy(&log, folder.path().join("log")).unwrap();
+    store.close().await;
+    // The administrator moves the file away, as a message may have told, and not the log that a crash had left.
+    std::fs::rename(&path, folder.path().join("moved")).unwrap();
+    std::fs::rename(folder.path().join("log"), &log).unwrap();
+    let store = open(&path);
+    assert_eq!(picture(&store), "");
+    assert!(path.with_extension("db-wal.old").exists());
+    store.close().await;
 }
 
 #[test]

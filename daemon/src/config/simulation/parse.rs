@@ -79,7 +79,7 @@ fn gpu(section: &Section) -> Option<SimulatedGpu> {
         let profile = stranger.need("profile", value::profile);
         let domain = stranger.get("domain", value::desktop).map(|at| at.value);
         if let Some(profile) = &profile {
-            check_offered(stranger, "the stranger", profile, &profiles);
+            check_offered(stranger, "the stranger", "this GPU does not offer", profile, &profiles);
         }
         profile.map(|profile| Stranger { profile: profile.value, domain })
     });
@@ -182,7 +182,7 @@ fn domain(section: &Section, offered: &[SimulatedProfile]) -> Vec<SimulatedDomai
             value: profile.clone(),
             place: section.place_of(if section.has("profile") { "profile" } else { "profiles" }),
         };
-        check_offered(section, &format!("domain {}", name.value), &at, offered);
+        check_offered(section, &format!("domain {}", name.value), "no GPU of this host offers", &at, offered);
     }
     let mut unrolled = Vec::new();
     for n in 0..count {
@@ -224,12 +224,12 @@ fn run_on(text: &str, n: u64) -> Option<String> {
     Some(format!("{stem}{number:0width$}", width = digits.len()))
 }
 
-fn check_offered(section: &Section, who: &str, profile: &At<ProfileName>, offered: &[SimulatedProfile]) {
+fn check_offered(section: &Section, who: &str, how: &str, profile: &At<ProfileName>, offered: &[SimulatedProfile]) {
     if offered.iter().any(|offer| offer.name == profile.value) {
         return;
     }
     let hint = suggest(profile.value.as_str(), offered.iter().map(|offer| offer.name.as_str()));
-    let what = format!("{who} names profile {}, which no GPU of this host offers{hint}", profile.value);
+    let what = format!("{who} names profile {}, which {how}{hint}", profile.value);
     section.problem(&profile.place, &what);
 }
 

@@ -82,7 +82,7 @@ fn what_no_host_could_mean_is_refused() {
             s.toml:17:13: this interface needs VFs: set `vfs` or `max-vfs`
             s.toml:18:16: interface "sriov" goes with partitioning "fixed-vfs" or "sriov", and the other way round
             s.toml:19:67: gpu.profiles.max-instances: expected a whole number from 1 to 1000000, found 0
-            s.toml:20:26: the stranger names profile y, which no GPU of this host offers"#]],
+            s.toml:20:26: the stranger names profile y, which this GPU does not offer"#]],
     );
 }
 
