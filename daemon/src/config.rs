@@ -1,6 +1,6 @@
 //! Configuration: TOML files, merged in the order of their places, checked, and turned into core types.
 //!
-//! Three stages, each with its own type: a [`fragment`] is what one file says, with the place of every value; fragments are
+//! Three stages, each with its own type: a `fragment` is what one file says, with the place of every value; fragments are
 //! merged, the later one winning; [`Config`] is the checked whole with every default filled in. Nothing here decides
 //! anything, and nothing else in the program knows TOML.
 
