@@ -182,16 +182,21 @@ impl Service {
         let emitter = SignalEmitter::new(&self.connection, ROOT)?.into_owned();
         let connection = self.connection.clone();
         let mut decisions_end = false;
+        // A simulation at full speed publishes thousands of rounds a second; people and brokers need ten.
+        let pause = tokio::time::sleep(mirror::PAUSE);
+        tokio::pin!(pause);
+        let mut pausing = false;
         loop {
             tokio::select! {
                 () = connection.closed() => return Err(ServeError::Closed),
-                changed = self.status.changed() => {
+                () = &mut pause, if pausing => pausing = false,
+                changed = self.status.changed(), if !pausing => {
                     if changed.is_err() {
                         return Ok(());
                     }
                     self.show().await?;
-                    // A simulation at full speed publishes thousands of rounds a second; people and brokers need ten.
-                    tokio::time::sleep(mirror::PAUSE).await;
+                    pause.as_mut().reset(tokio::time::Instant::now() + mirror::PAUSE);
+                    pausing = true;
                 }
                 decision = self.decisions.recv(), if !decisions_end => match decision {
                     Ok(decision) => {

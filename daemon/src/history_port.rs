@@ -5,24 +5,21 @@ use std::fs::File;
 use headstart_core::id::DesktopName;
 use headstart_core::unit::Time;
 use jiff::tz::TimeZone;
-use tokio::sync::mpsc;
 
 use crate::bus::{Decision, Format, HistoryPort, Import, Imported, Pending};
-use crate::message::Message;
 use crate::reconcile::chain;
 use crate::store::{ImportOptions, Store, TraceFormat};
 
-/// The store behind the bus; an import tells the loop to learn again.
+/// The store behind the bus.
 pub struct StorePort {
     store: Store,
-    messages: mpsc::Sender<Message>,
     zone: TimeZone,
 }
 
 impl StorePort {
     /// Around a store. `zone`: of the users in a `wtmp`.
-    pub fn new(store: Store, messages: mpsc::Sender<Message>, zone: TimeZone) -> Self {
-        Self { store, messages, zone }
+    pub fn new(store: Store, zone: TimeZone) -> Self {
+        Self { store, zone }
     }
 }
 
@@ -36,8 +33,6 @@ impl HistoryPort for StorePort {
             };
             let options = ImportOptions { skip_bad: import.skip_bad, format, zone: self.zone.clone() };
             let report = self.store.import(import.file, import.name, options).await.map_err(|error| chain(&error))?;
-            // The loop ends only with the daemon.
-            let _ = self.messages.send(Message::HistoryImported).await;
             Ok(Imported {
                 sessions: report.imported,
                 duplicates: report.duplicates,

@@ -14,3 +14,7 @@ pub mod simulation;
 pub mod status;
 pub mod store;
 pub mod trace_file;
+
+/// So that test support can be shared with the tests of the command, which see this package from outside.
+#[cfg(test)]
+extern crate self as headstartd;

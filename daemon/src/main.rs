@@ -177,7 +177,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     let (status, shown) = watch::channel(Arc::default());
     let (decisions, told) = broadcast::channel(DECISIONS);
     let connection = bus::connect(&arguments.bus).await?;
-    let history = Arc::new(StorePort::new(store.clone(), to_loop.clone(), zone));
+    let history = Arc::new(StorePort::new(store.clone(), zone));
     let ports = Ports { status: shown.clone(), messages: to_loop.clone(), history, decisions: told };
     let host: Arc<dyn Host> = simulation.host.clone();
     let reconcile = Reconcile::new(

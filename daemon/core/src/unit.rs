@@ -36,6 +36,7 @@ impl Time {
     }
 
     /// `self + span`, at the ends of the range instead of past them.
+    #[must_use]
     pub const fn saturating_add(self, span: Span) -> Self {
         Self(self.0.saturating_add(span.0))
     }

@@ -48,7 +48,7 @@ impl PrivateBus {
         let config = folder.path().join("bus.conf");
         let include = include.map(|file| format!("<include>{}</include>", file.display())).unwrap_or_default();
         let text = format!(
-            "<busconfig>\n  <type>system</type>\n  <listen>unix:path={}/bus</listen>\n  <auth>EXTERNAL</auth>\n  \
+            "<busconfig>\n  <type>custom</type>\n  <listen>unix:path={}/bus</listen>\n  <auth>EXTERNAL</auth>\n  \
              {policy}\n  {include}\n</busconfig>\n",
             folder.path().display()
         );

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use futures_core::Stream;
 use headstart_core::request::Way;
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
-use headstartd::bus::{self, BusChoice, Decision, ServeError};
+use headstartd::bus::{self, Decision};
 use headstartd::status::{Hold, Mode};
 use zbus::fdo::ObjectManagerProxy;
 use zbus::wire::{OwnedVariant, Variant};
@@ -73,7 +73,7 @@ async fn only_what_changed_is_signalled_in_one_signal_per_object() {
         let desktop = status.desktops.get_mut(&desktop_name("office-01")).unwrap();
         desktop.state = "preparing".to_owned();
         desktop.reason = "its user is expected at 9:00".to_owned();
-        desktop.explanation = "not a property".to_owned();
+        desktop.slots.clear();
         let other = status.desktops.get_mut(&desktop_name("office-02")).unwrap();
         other.confidence = Probability::clamped(other.confidence.get() + 0.0001);
     });
@@ -128,19 +128,6 @@ async fn decisions_are_signalled() {
     assert_eq!(signal.header().member().unwrap().as_str(), "Decision");
     let body: (i64, String, String, String) = signal.body().deserialize().unwrap();
     assert_eq!(body, (sample::NOW.unix(), "design-01".into(), "release".into(), "nobody came".into()));
-}
-
-#[tokio::test]
-async fn a_second_daemon_is_told_who_has_the_name() {
-    let service = service::sample().await;
-    let connection = bus::connect(&BusChoice::Address(service.bus.address())).await.unwrap();
-    let (_status, status) = tokio::sync::watch::channel(std::sync::Arc::default());
-    let (messages, _inbox) = tokio::sync::mpsc::channel(1);
-    let decisions = service.decisions.subscribe();
-    let history = std::sync::Arc::new(service::FakeHistory);
-    let ports = bus::Ports { status, messages, history, decisions };
-    let Err(error) = bus::publish(connection, ports).await else { panic!("the name is taken") };
-    assert!(matches!(&error, ServeError::NameTaken { owner } if owner.starts_with(':')), "{error:?}");
 }
 
 /// Every signalled property is signalled: change all of the status and compare with the introspection.

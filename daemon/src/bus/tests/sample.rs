@@ -99,7 +99,6 @@ pub(crate) fn desktop(state: &str, p: f64, login: Option<i64>, gpu: Option<PciAd
         slot: Span::minutes(15),
         lead: Span::seconds(140),
         reason: format!("{state}: {:.0} % is above the threshold", p * 100.0),
-        explanation: format!("This desktop is {state}.\nThe forecast says {:.0} %.", p * 100.0),
         offer: Offer {
             way,
             confidence: Probability::clamped(p),

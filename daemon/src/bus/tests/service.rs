@@ -27,7 +27,9 @@ pub(crate) struct Running {
 /// Serves this status on that bus; from the return on, callers are served.
 pub(crate) async fn serve(bus: PrivateBus, status: Status) -> Running {
     let (status, status_reader) = watch::channel(Arc::new(status));
-    let (sender, messages) = mpsc::channel(QUEUE);
+    let (sender, told) = mpsc::channel(QUEUE);
+    let (forward, messages) = mpsc::channel(QUEUE);
+    tokio::spawn(explain(told, forward, status.subscribe()));
     let (decisions, decisions_reader) = broadcast::channel(16);
     let ports =
         Ports { status: status_reader, messages: sender, history: Arc::new(FakeHistory), decisions: decisions_reader };
@@ -37,17 +39,34 @@ pub(crate) async fn serve(bus: PrivateBus, status: Status) -> Running {
     Running { bus, status, messages, decisions }
 }
 
+/// In the place of the loop: explains; everything else is the test's to take. A message goes on only when there is room for it, so
+/// that a full queue is full for the service too.
+async fn explain(
+    mut told: mpsc::Receiver<Message>,
+    forward: mpsc::Sender<Message>,
+    status: watch::Receiver<Arc<Status>>,
+) {
+    while let Ok(room) = forward.reserve().await {
+        match told.recv().await {
+            None => return,
+            Some(Message::Explain { desktop, reply }) => {
+                let shown = status.borrow().desktops.get(&desktop).map(|desktop| {
+                    let percent = desktop.confidence.get() * 100.0;
+                    format!("This desktop is {}.\nThe forecast says {percent:.0} %.", desktop.state)
+                });
+                let _ = reply.send(shown);
+            }
+            Some(message) => room.send(message),
+        }
+    }
+}
+
 /// The sample on a fresh bus.
 pub(crate) async fn sample() -> Running {
     serve(PrivateBus::session(), sample::status()).await
 }
 
 impl Running {
-    /// A client of its own.
-    pub(crate) async fn client(&self) -> zbus::Connection {
-        zbus::connection::Builder::address(self.bus.address().as_str()).build().await.expect("the private bus runs")
-    }
-
     /// Changes the status.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
         self.status.send_modify(|status| change(Arc::make_mut(status)));
