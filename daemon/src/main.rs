@@ -23,7 +23,7 @@ use headstartd::store::{Record, Source, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
 
-/// EX_CONFIG of sysexits.h; the unit does not restart on it.
+/// `EX_CONFIG` of sysexits.h; the unit does not restart on it.
 const BAD_CONFIGURATION: u8 = 78;
 /// Requests that wait for the loop; more are answered Busy.
 const MESSAGES: usize = 256;
@@ -52,6 +52,9 @@ struct Arguments {
     /// In a simulation: so many simulated seconds pass in a second.
     #[arg(long, value_name = "N", default_value_t = 1.0, requires = "simulate", value_parser = speed)]
     speed: f64,
+    /// In a simulation: keep the host in this file, so that it outlives the daemon; go on from it if it is there.
+    #[arg(long, value_name = "FILE", requires = "simulate")]
+    simulate_state: Option<PathBuf>,
     /// In a simulation: end when everybody of the trace has come and gone.
     #[arg(long, requires = "trace")]
     exit_at_end: bool,
@@ -161,7 +164,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     }
     remember(&store, past);
     store.flush().await;
-    let simulation = Simulation::new(&file, future, start, arguments.speed);
+    let simulation = Simulation::new(&file, future, start, arguments.speed, arguments.simulate_state.as_deref())?;
     let clock = Clock::Virtual(simulation.clock.clone());
     let zone = config.forecast.time_zone.rules().clone();
     let settings =

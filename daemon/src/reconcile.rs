@@ -23,6 +23,7 @@ use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError, our_host
 use headstart_core::track::{Happened, Outcome};
 use headstart_core::unit::{Span, Time};
 use jiff::civil;
+use jiff::tz::TimeZone;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 
@@ -556,10 +557,10 @@ impl Reconcile {
 
     /// One decision: to the journal, to the history, to the bus.
     fn decide(&self, time: Time, desktop: Option<&DesktopName>, what: &str, why: &str) {
-        match desktop {
-            Some(desktop) => tracing::info!(desktop = desktop.as_str(), "{desktop}: {what}: {why}"),
-            None => tracing::info!("{what}: {why}"),
-        }
+        // In a simulation the time of the log is not the time of the people.
+        let clock = if self.parts.clock.is_virtual() { stamp(time, &self.parts.settings.zone) } else { String::new() };
+        let about = desktop.map(|desktop| format!("{desktop}: ")).unwrap_or_default();
+        tracing::info!(desktop = desktop.map(DesktopName::as_str), "{clock}{about}{what}: {why}");
         let (what, why) = (what.to_owned(), why.to_owned());
         let decision = Decision { time, desktop: desktop.cloned(), what: what.clone(), why: why.clone() };
         // Nobody listening is no error.
@@ -622,6 +623,14 @@ fn describe(step: &Step, round: &Round) -> String {
         Some(domain) => text.replace(&domain.uuid.to_string(), domain.name.as_str()),
         None => text,
     }
+}
+
+/// Day and time of a simulated clock, for the log: `Mon 03-09 08:15:00  `.
+fn stamp(time: Time, zone: &TimeZone) -> String {
+    jiff::Timestamp::from_second(time.unix()).map_or_else(
+        |_| format!("{time}  "),
+        |timestamp| timestamp.to_zoned_datetime(zone.clone()).strftime("%a %m-%d %H:%M:%S  ").to_string(),
+    )
 }
 
 /// The whole chain of an error.

@@ -78,14 +78,32 @@ impl Trace {
 impl Simulation {
     /// Builds the host of `file`, on which the people of `future` will come and go. The clock begins at `start`, or shortly before
     /// the first of them.
-    pub fn new(file: &file::Simulation, future: Vec<Row>, start: Option<Time>, speed: f64) -> Self {
+    ///
+    /// `kept`: a file that keeps the host, so that it outlives the daemon; the clock goes on where it stopped.
+    ///
+    /// # Errors
+    /// The file that keeps the host cannot be used.
+    pub fn new(
+        file: &file::Simulation,
+        future: Vec<Row>,
+        start: Option<Time>,
+        speed: f64,
+        kept: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let first = future.first().map(|row| row.start - BEFORE_FIRST);
         let start = start.or(file.start).or(first).unwrap_or_else(|| Clock::Wall.now());
-        let clock = VirtualClock::new(start, speed);
+        let kept_hour = match kept {
+            Some(path) => SimHost::kept_hour(path).with_context(|| format!("{}: cannot be read", path.display()))?,
+            None => None,
+        };
+        let clock = VirtualClock::new(kept_hour.unwrap_or(start), speed);
         let (gpus, strangers) = gpus(file);
         let domains = file.domains.iter().map(domain).chain(strangers).collect();
         let faults = file.faults.iter().map(|fault| sim_fault(fault, start)).collect();
-        let host = SimHost::new(Clock::Virtual(clock.clone()), gpus, domains, faults);
+        let mut host = SimHost::new(Clock::Virtual(clock.clone()), gpus, domains, faults);
+        if let Some(path) = kept {
+            host.keep_in(path).with_context(|| format!("{}: cannot keep the host", path.display()))?;
+        }
         let mut simulation = Self {
             host: Arc::new(host),
             clock,
@@ -95,7 +113,10 @@ impl Simulation {
             open: BTreeMap::new(),
         };
         simulation.enrol(future);
-        simulation
+        if let Some(hour) = kept_hour {
+            simulation.skip(hour);
+        }
+        Ok(simulation)
     }
 
     fn enrol(&mut self, rows: Vec<Row>) {
@@ -111,6 +132,15 @@ impl Simulation {
         }
         // Who goes, goes before who comes at the same second.
         self.events.sort_unstable_by_key(|(time, desktop, comes)| (*time, *comes, *desktop));
+    }
+
+    /// Whoever came or went before the kept host stopped has done so on it.
+    fn skip(&mut self, hour: Time) {
+        while let Some((_, desktop, comes)) = self.events.get(self.played).copied().filter(|(time, ..)| *time <= hour) {
+            self.played += 1;
+            let open = self.open.entry(desktop).or_default();
+            *open = if comes { *open + 1 } else { open.saturating_sub(1) };
+        }
     }
 
     /// The next time at which something happens by itself.

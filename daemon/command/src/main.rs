@@ -2,6 +2,7 @@
 //!
 //! Thin: each subcommand is a call or two and a screen. What is decided, and why, comes from the daemon.
 
+mod backtest;
 mod client;
 mod clock;
 mod completions;
@@ -12,12 +13,12 @@ mod generate;
 mod gpus;
 mod history;
 mod hold;
-#[cfg_attr(not(test), expect(dead_code, reason = "the backtest will write it"))]
 mod report;
 mod request;
 mod screen;
 mod snapshot;
 mod status;
+mod trace_file;
 mod watch;
 
 use std::process::ExitCode;
@@ -78,6 +79,8 @@ enum Command {
     Export(history::Export),
     /// Follow decisions and changes as they happen
     Watch(watch::Arguments),
+    /// Replay a login trace: what headstart would have done, and what simpler policies would
+    Backtest(backtest::BacktestArgs),
     /// Invent a login trace: people with habits, seeded
     GenerateTrace(generate::Arguments),
     /// Print a completion script for a shell
@@ -103,6 +106,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Completions(arguments) => arguments.run(),
         Command::Man(arguments) => arguments.run(),
+        Command::Backtest(arguments) => backtest::run(&arguments, cli.json).map(|()| ExitCode::SUCCESS),
         Command::GenerateTrace(arguments) => generate::run(&arguments).map(|()| ExitCode::SUCCESS),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -127,7 +131,7 @@ async fn ask(command: Command, bus: &str, screen: &Screen) -> anyhow::Result<Exi
         Command::Import(arguments) => arguments.run(&client, screen).await?,
         Command::Export(arguments) => arguments.run(&client, screen).await?,
         Command::Watch(arguments) => arguments.run(&client, screen).await?,
-        Command::Completions(_) | Command::Man(_) | Command::GenerateTrace(_) => {
+        Command::Completions(_) | Command::Man(_) | Command::Backtest(_) | Command::GenerateTrace(_) => {
             unreachable!("they need no bus and were run before")
         }
     }

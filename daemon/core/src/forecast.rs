@@ -6,7 +6,7 @@
 mod explain;
 pub(crate) mod feature;
 pub(crate) mod model;
-mod sample;
+pub(crate) mod sample;
 pub mod training;
 pub(crate) mod walk;
 

@@ -5,8 +5,10 @@
 //! clock, as they do behind a real libvirt that answers at once and works on.
 
 pub(crate) mod hardware;
+mod state_file;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use headstart_core::desktop::Settings;
@@ -18,6 +20,7 @@ use headstart_core::unit::{Span, Time};
 
 use crate::clock::Clock;
 use crate::host::Host;
+use state_file::Image;
 
 /// How long a guest takes to answer an unplug request.
 const UNPLUG: Span = Span::seconds(5);
@@ -125,6 +128,8 @@ struct State {
 pub struct SimHost {
     clock: Clock,
     state: Mutex<State>,
+    /// Where the host is kept, so that it outlives the daemon.
+    file: Option<PathBuf>,
 }
 
 impl SimHost {
@@ -134,7 +139,36 @@ impl SimHost {
         let guests = domains.into_iter().map(|spec| (spec.uuid, Guest::new(spec))).collect();
         let gpus = gpus.into_iter().map(|gpu| (gpu.address, gpu)).collect();
         let faults = faults.into_iter().map(|fault| Armed { left: fault.times, fault, round: 0 }).collect();
-        Self { clock, state: Mutex::new(State { gpus, guests, by_name, faults }) }
+        Self { clock, state: Mutex::new(State { gpus, guests, by_name, faults }), file: None }
+    }
+
+    /// Keeps the host in a file from now on, after every change. If the file is there, the host is as it says.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn keep_in(&mut self, path: &Path) -> std::io::Result<()> {
+        if let Some(image) = Image::read(path)? {
+            image.restore(self.state.get_mut().unwrap_or_else(PoisonError::into_inner))?;
+        }
+        self.file = Some(path.to_path_buf());
+        self.save(&self.lock());
+        Ok(())
+    }
+
+    /// The hour at which a kept host stopped; none if nothing is kept there.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn kept_hour(path: &Path) -> std::io::Result<Option<Time>> {
+        Ok(Image::read(path)?.map(|image| image.now))
+    }
+
+    fn save(&self, state: &State) {
+        if let Some(path) = &self.file
+            && let Err(error) = Image::of(state, self.clock.now()).write(path)
+        {
+            tracing::error!("{}: the simulated host cannot be kept: {error}", path.display());
+        }
     }
 
     /// A user comes to a desktop. Unknown names are nobody's.
@@ -143,6 +177,7 @@ impl SimHost {
         if let Some(guest) = state.by_name.get(desktop).copied().and_then(|uuid| state.guests.get_mut(&uuid)) {
             guest.user.get_or_insert(at);
         }
+        self.save(&state);
     }
 
     /// The user of a desktop leaves.
@@ -156,6 +191,7 @@ impl SimHost {
                 guest.set_power(Power::Stopping, Some(now + SHUTDOWN));
             }
         }
+        self.save(&state);
     }
 
     /// The next time something happens by itself.
@@ -289,7 +325,7 @@ impl Host for SimHost {
                 }
             }
         }
-        match step {
+        let result = match step {
             Step::CreateMdev { gpu, profile, uuid, start } => {
                 state.create(*gpu, DeviceId::Mdev(*uuid), profile, *start)
             }
@@ -319,7 +355,9 @@ impl Host for SimHost {
                 guest.set_power(Power::Stopping, Some(now + SHUTDOWN));
                 Ok(Applied::Changed)
             }
-        }
+        };
+        self.save(&state);
+        result
     }
 }
 

@@ -69,7 +69,7 @@ fn words(group: Group, entry: &Entry, profile: &Profile, moment: &Moment, wall: 
         Group::Habit => habit(pattern, wall),
         Group::Attendance => {
             let known = u32::from(pattern.known_days).min(28);
-            let active = (pattern.active & (1 << known) - 1).count_ones();
+            let active = (pattern.active & ((1 << known) - 1)).count_ones();
             format!("came on {active} of the last {known} days")
         }
         Group::Today => {

@@ -105,13 +105,13 @@ impl Profile {
         };
         let (recent_days, weekday_days, class_days) =
             (p.recent_days + 1.0, p.weekday_days[weekday] + 1.0, p.class_days[class] + 1.0);
-        for slot in 0..SLOTS {
+        for (slot, rate) in rate.iter_mut().enumerate() {
             profile.recent[slot] = ((p.recent[slot] + 0.03) / recent_days).ln();
             profile.weekday[slot] = ((p.weekday[weekday][slot / 2] * 0.5 + 0.02) / weekday_days).ln();
             profile.class[slot] = ((p.class[class][slot] + 0.02) / class_days).ln();
             profile.hazard[slot] = ((p.class[class][slot] + 0.02) / (p.at_risk[class][slot] + 1.0)).ln();
             profile.busy[slot] = 1.0 - p.at_risk[class][slot] / p.class_days[class].max(1.0);
-            rate[slot] = (p.class[class][slot] / class_days + p.recent[slot] / recent_days) * 0.5;
+            *rate = (p.class[class][slot] / class_days + p.recent[slot] / recent_days) * 0.5;
         }
         profile.sums(&rate);
         profile.first_logins(p.remembered(class));
@@ -176,7 +176,7 @@ impl Profile {
             ((p.active << 1 | open) << (ahead_u - 1), u32::from(p.known_days) + ahead_u)
         };
         let recent = known.min(28);
-        self.attendance = log_odds((active & (1 << recent) - 1).count_ones(), recent);
+        self.attendance = log_odds((active & ((1 << recent) - 1)).count_ones(), recent);
         let (mut yes, mut of) = (0, 0);
         for week in 1..=8_u32 {
             if 7 * week <= known {

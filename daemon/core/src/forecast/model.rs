@@ -27,6 +27,8 @@ pub(crate) struct Logistic {
     pub means: Vec<f32>,
     /// Calibration: log-odds as they come out, log-odds as they came true; both ascending.
     pub calibration: Vec<(f32, f32)>,
+    /// When the calibration was made.
+    pub calibrated: Time,
     /// It was trained on what was before this.
     pub until: Time,
     /// Rows and the logins among them.
@@ -84,14 +86,17 @@ impl Logistic {
     }
 }
 
-/// Piecewise linear through the points, on with slope 1 outside them; unchanged without points.
+/// Slope of the calibration above its last point, where it rests on nothing: doubtful, but the order stays.
+const ABOVE: f32 = 0.3;
+
+/// Piecewise linear through the points, on with slope 1 below and less above them; unchanged without points.
 pub(crate) fn calibrate(points: &[(f32, f32)], raw: f32) -> f32 {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return raw };
     if raw <= first.0 {
         return first.1 + raw - first.0;
     }
     if raw >= last.0 {
-        return last.1 + raw - last.0;
+        return last.1 + (raw - last.0) * ABOVE;
     }
     let right = points.partition_point(|point| point.0 <= raw);
     let ((x0, y0), (x1, y1)) = (points[right - 1], points[right]);
@@ -111,7 +116,7 @@ mod tests {
     fn calibration_is_continuous_and_rises() {
         let points = [(-4.0, -5.0), (-2.0, -2.0), (0.0, -1.0)];
         let at = |x| calibrate(&points, x);
-        assert!((at(-4.0) + 5.0).abs() < 1e-6 && (at(-3.0) + 3.5).abs() < 1e-6 && (at(1.0) - 0.0).abs() < 1e-6);
+        assert!((at(-4.0) + 5.0).abs() < 1e-6 && (at(-3.0) + 3.5).abs() < 1e-6 && (at(1.0) + 0.7).abs() < 1e-6);
         let values: Vec<f32> = (-80..80).map(|x| at(x as f32 / 10.0)).collect();
         assert!(values.is_sorted());
         assert!((calibrate(&[], 0.3) - 0.3).abs() < 1e-6);

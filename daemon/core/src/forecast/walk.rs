@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use jiff::tz::Offset;
 
-use super::SLOT;
 use super::feature::{self, Moment, Profile, Row};
+use super::{Judge, Model, SLOT};
 use crate::history::pattern;
 use crate::history::{Clock, Entry, GRACE, History};
 use crate::id::Subject;
@@ -28,10 +28,10 @@ pub(crate) struct Decision<'a> {
     pub at: Time,
     /// The same on the subject's wall clock.
     pub wall: i64,
-    /// Seconds on the wall clock until the slot ends.
-    pub remaining: i64,
     /// Whether a login came from then to the end of the slot.
     pub login: bool,
+    /// When that login came, on the wall clock; the end of the slot without one.
+    pub until: i64,
     /// A number that is as good as random and always the same for this subject and slot.
     pub hash: u32,
     profile: &'a Profile,
@@ -44,12 +44,9 @@ impl Decision<'_> {
         feature::fill(self.profile, &self.moment, row);
     }
 
-    pub(crate) fn profile(&self) -> &Profile {
-        self.profile
-    }
-
-    pub(crate) fn moment(&self) -> &Moment {
-        &self.moment
+    /// What the model says of it.
+    pub(crate) fn probability(&self, model: &Model, row: &mut Row) -> f64 {
+        Judge::new(model, self.entry).probability(self.profile, &self.moment, row)
     }
 }
 
@@ -59,8 +56,6 @@ pub(crate) trait Sink {
     fn skips(&mut self, login: bool, hash: u32) -> bool;
     /// One decision.
     fn decision(&mut self, decision: &Decision);
-    /// A login that no decision was made for: of somebody who was not managed.
-    fn unmanaged(&mut self, _index: usize) {}
 }
 
 /// Where the work of one subject stands.
@@ -110,17 +105,16 @@ impl Walk {
             let forgotten = last + forget;
             if on_axis > released {
                 let login = on_axis <= forgotten;
-                if !login {
-                    sink.unmanaged(cursor.index);
-                }
                 let until = if login { on_axis } else { forgotten };
                 flush(cursor, entry, &self.history.activity, until, login, sink);
             }
         }
         let index = self.cursors.len();
-        let cursor = self.cursors.entry(subject.clone()).or_insert_with(|| {
-            sink.unmanaged(index);
-            Cursor { index, hash: text_hash(&subject.to_string()), next: None, profile: None }
+        let cursor = self.cursors.entry(subject.clone()).or_insert_with(|| Cursor {
+            index,
+            hash: text_hash(&subject.to_string()),
+            next: None,
+            profile: None,
         });
         let before = self.history.entries.get(subject).map(|entry| entry.last_end);
         let cold = self.history.session_started(subject, start, offset);
@@ -217,8 +211,8 @@ fn flush(
                 entry,
                 at,
                 wall,
-                remaining,
                 login: login_here,
+                until: wall + if login_here { (until - at).as_seconds() } else { remaining },
                 hash,
                 profile,
                 moment,
@@ -230,11 +224,11 @@ fn flush(
 }
 
 /// FNV-1a over the bytes of a text.
-fn text_hash(text: &str) -> u64 {
+pub(crate) fn text_hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The finisher of SplitMix64: every bit of the input moves every bit of the output.
+/// The finisher of `SplitMix64`: every bit of the input moves every bit of the output.
 fn mix(x: u64) -> u32 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

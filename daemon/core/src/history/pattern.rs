@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(pattern.first_before(1), None, "Sunday");
         assert!(pattern.at_risk[0][40] < 0.1, "logged in at 10");
         assert!(pattern.at_risk[0][nine] > 5.0);
-        assert_eq!(pattern.active & 0b111_1111, 0b1_1111_00);
+        assert_eq!(pattern.active & 0b111_1111, 0b111_1100);
     }
 
     #[test]

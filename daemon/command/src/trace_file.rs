@@ -1,0 +1,101 @@
+//! Opens traces, plain or gzip, and names file and line of what cannot be read.
+//!
+//! Deliberately not here: what a row means, which is [`headstart_core::trace`]'s.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use headstart_core::trace::{self, Row};
+
+/// The rows of a trace, duplicates left out, and how many of these there were.
+#[derive(Debug)]
+pub(crate) struct TraceFile {
+    /// In the order of the file.
+    pub rows: Vec<Row>,
+    /// Rows that repeated an earlier one.
+    pub duplicates: usize,
+}
+
+/// Reads a whole trace.
+///
+/// # Errors
+/// It cannot be opened or read, or a row is bad; file and line are named.
+pub(crate) fn read(path: &Path) -> Result<TraceFile> {
+    let mut rows = Vec::new();
+    for_each(path, |row| rows.push(row))?;
+    let all = rows.len();
+    let mut seen = std::collections::BTreeSet::new();
+    rows.retain(|row| seen.insert((row.user.clone(), row.desktop.clone(), row.start, row.end, row.offset)));
+    Ok(TraceFile { duplicates: all - rows.len(), rows })
+}
+
+/// Hands on row after row, without keeping the file in memory.
+fn for_each(path: &Path, mut take: impl FnMut(Row)) -> Result<()> {
+    let name = path.display();
+    let mut file = File::open(path).with_context(|| format!("cannot open trace {name}"))?;
+    let mut magic = [0; 2];
+    let n = file.read(&mut magic).with_context(|| format!("cannot read trace {name}"))?;
+    let whole = std::io::Cursor::new(magic).take(n as u64).chain(file);
+    let mut lines: Box<dyn BufRead> = if magic == [0x1f, 0x8b] {
+        Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(whole)))
+    } else {
+        Box::new(BufReader::new(whole))
+    };
+    let mut line = String::new();
+    let mut number = 0_u64;
+    loop {
+        line.clear();
+        number += 1;
+        if lines.read_line(&mut line).with_context(|| format!("cannot read trace {name}, line {number}"))? == 0 {
+            if number == 1 {
+                bail!("trace {name} is empty; its first line should be `{}`", trace::HEADER);
+            }
+            return Ok(());
+        }
+        if number == 1 {
+            trace::check_header(&line).with_context(|| format!("{name}:1"))?;
+        } else if !line.trim().is_empty() {
+            take(trace::parse_row(&line).with_context(|| format!("{name}:{number}"))?);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const ROW: &str = "u1,vm1,2010-03-29T08:00:00+02:00,\n";
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn plain_and_gzip_read_alike() {
+        let text =
+            format!("user,vm,start,end\n{ROW}\n{ROW}u2,vm2,2010-03-29T08:00:00+02:00,2010-03-29T09:00:00+02:00\n");
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        let (plain, packed) = (file(text.as_bytes()), file(&gzip.finish().unwrap()));
+        let (plain, packed) = (read(plain.path()).unwrap(), read(packed.path()).unwrap());
+        assert_eq!(plain.rows, packed.rows);
+        assert_eq!((plain.rows.len(), plain.duplicates), (2, 1));
+    }
+
+    #[test]
+    fn bad_rows_are_named_by_file_and_line() {
+        let bad = file(format!("user,vm,start,end\n{ROW}u1,vm1,yesterday,\n").as_bytes());
+        let error = format!("{:#}", read(bad.path()).unwrap_err());
+        assert!(error.starts_with(&format!("{}:3: start \"yesterday\"", bad.path().display())), "{error}");
+        let error = format!("{:#}", read(file(b"").path()).unwrap_err());
+        assert!(error.contains("is empty"), "{error}");
+        let error = format!("{:#}", read(Path::new("/nowhere.csv")).unwrap_err());
+        assert!(error.starts_with("cannot open trace /nowhere.csv"), "{error}");
+    }
+}

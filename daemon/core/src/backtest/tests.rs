@@ -1,0 +1,127 @@
+use super::*;
+use crate::trace;
+
+/// People with habits, off and on, from a fixed rule: enough to train on, small enough for a test.
+fn small_trace() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut state = 7_u64;
+    let mut random = |most: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % most
+    };
+    for day in 0..70_i64 {
+        for user in 0..8_i64 {
+            let weekend = (day + 4) % 7 >= 5;
+            if random(10) < if weekend { 9 } else { 2 } {
+                continue;
+            }
+            let offset = if user < 5 { 3600 } else { -5 * 3600 };
+            let start = 1_262_563_200 + day * 86_400 + (8 + user % 3) * 3600 + random(40) as i64 * 60 - offset;
+            let row = |start: i64, end: Option<i64>| {
+                let offset = Offset::from_seconds(offset as i32).unwrap();
+                let at = |unix: i64| Time::from_unix(unix).rfc3339(offset);
+                let end = end.map(at).unwrap_or_default();
+                trace::parse_row(&format!("u{user},vm{user},{},{end}", at(start))).unwrap()
+            };
+            rows.push(row(start, Some(start + 3 * 3600 + random(60) as i64 * 60)));
+            if random(3) > 0 {
+                let again = start + 5 * 3600;
+                rows.push(row(again, if random(2) == 0 { None } else { Some(again + 7200) }));
+            }
+        }
+    }
+    rows.sort_by_key(|row| row.start);
+    rows
+}
+
+fn options(threshold: f64) -> Options {
+    Options { threshold: Some(Probability::clamped(threshold)), ..Options::new("small") }
+}
+
+fn replay(rows: &[Row], threshold: f64) -> Outcome {
+    run(rows, &options(threshold), &mut |_| {}).unwrap()
+}
+
+#[test]
+fn a_cut_changes_no_decision_before_it() {
+    let rows = small_trace();
+    let whole = replay(&rows, 0.04);
+    let last = rows.last().unwrap().start;
+    let mut compared = 0;
+    for days_before_the_end in [1, 5, 9, 16, 30] {
+        let cut = last - Span::days(days_before_the_end) - Span::seconds(12_345);
+        let before: Vec<Row> = rows.iter().filter(|row| row.start < cut).cloned().collect();
+        let part = replay(&before, 0.04);
+        let lines = |outcome: &Outcome| -> Vec<String> {
+            outcome.reservations.iter().filter(|r| r.end < cut).map(Reservation::to_line).collect()
+        };
+        assert_eq!(lines(&part), lines(&whole), "cut at {cut}");
+        compared += lines(&part).len();
+    }
+    assert!(compared > 50, "{compared} spans are too few to prove anything");
+}
+
+#[test]
+fn the_future_is_not_looked_at_and_habits_are_learned() {
+    let outcome = replay(&small_trace(), 0.04);
+    let headstart = &outcome.result.policies[0];
+    assert_eq!(headstart.name, "headstart");
+    let rates: Vec<f64> = headstart.points.iter().map(|p| p.hit_rate).collect();
+    assert!(rates.is_sorted(), "a lower threshold never hits less: {rates:?}");
+    assert!(hit_at(&headstart.points, 2.0).unwrap() > 0.3, "{rates:?}");
+    assert!(outcome.model.starts_with("logistic regression"), "{}", outcome.model);
+    let by_name = |name: &str| outcome.result.policies.iter().find(|p| p.name == name).unwrap();
+    assert!(by_name("always-on").points[0].hit_rate > 0.99);
+    let on_demand = &by_name("on-demand").points[0];
+    assert!(on_demand.hit_rate == 0.0 && (on_demand.mean_wait_s - 60.0).abs() < 1e-9);
+    let week = outcome.result.week.unwrap();
+    assert!(week.rows.iter().all(|row| !row.logins.is_empty()));
+    assert!(outcome.result.reliability.iter().all(|bin| (0.0..=1.0).contains(&bin.seen)));
+}
+
+#[test]
+fn the_written_spans_score_what_the_table_says() {
+    let rows = small_trace();
+    let outcome = replay(&rows, 0.04);
+    // Read back as another program would: wall clock from the text alone.
+    let episodes = Episodes::new(&rows, None);
+    let held: Vec<gap::Held> = outcome
+        .reservations
+        .iter()
+        .map(|r| {
+            let line = r.to_line();
+            let mut columns = line.split(',');
+            let name = columns.next().unwrap();
+            let user = episodes.users.iter().position(|user| user.name.as_str() == name).unwrap();
+            let mut wall = || columns.next().unwrap()[..19].parse::<jiff::civil::DateTime>().unwrap();
+            let seconds = |at: jiff::civil::DateTime| jiff::tz::TimeZone::UTC.to_timestamp(at).unwrap().as_second();
+            gap::Held { user, from: seconds(wall()), to: seconds(wall()), offset: 0 }
+        })
+        .collect();
+    let scored = score::score(&episodes, &held, 0.04, &options(0.04));
+    let shown = outcome.result.policies[0].points.iter().find(|p| (p.threshold - 0.04).abs() < 1e-6).unwrap();
+    assert_eq!(scored, *shown);
+    assert!(scored.hit_rate > 0.1);
+}
+
+#[test]
+fn a_shared_pool_with_room_for_all_hits_as_without_and_a_small_one_waits() {
+    let rows = small_trace();
+    let free = replay(&rows, 0.04);
+    let run = |gpus| run(&rows, &Options { gpus: Some(gpus), ..options(0.04) }, &mut |_| {}).unwrap().result;
+    let (wide, tight) = (run(8), run(2));
+    for (a, b) in free.result.policies[0].points.iter().zip(&wide.policies[0].points) {
+        assert!((a.hit_rate - b.hit_rate).abs() < 0.05, "{a:?} {b:?}");
+    }
+    let wait =
+        |result: &BacktestResult| result.policies.iter().find(|p| p.name == "on-demand").unwrap().points[0].mean_wait_s;
+    assert!((wait(&wide) - 60.0).abs() < 1.0, "{}", wait(&wide));
+    assert!(wait(&tight) > 600.0, "{}", wait(&tight));
+}
+
+#[test]
+fn too_short_a_trace_is_refused() {
+    let rows: Vec<Row> = small_trace().into_iter().take(20).collect();
+    assert!(matches!(run(&rows, &options(0.1), &mut |_| {}), Err(BacktestError::Short(_))));
+    assert_eq!(run(&[], &options(0.1), &mut |_| {}).unwrap_err(), BacktestError::Empty);
+}
