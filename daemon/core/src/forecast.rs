@@ -151,7 +151,7 @@ fn forecast_entry(history: &History, model: &Model, subject: &Subject, entry: &E
     let mut row = [0.0; FEATURES];
     let offset = constant_offset(entry, start);
     for (i, p) in slots.iter_mut().enumerate() {
-        let at = (start + Span::seconds(i as i64 * SLOT.as_seconds())).max(now);
+        let at = decided_at(entry, start + Span::seconds(i as i64 * SLOT.as_seconds()), now);
         let wall = offset.map_or_else(|| entry.clock.wall(at), |offset| at.unix() + offset);
         let profile = days.profile(entry, pattern::day_of(wall));
         // Nothing is known of what the others will do: as now for the next hour, then as usual.
@@ -160,6 +160,13 @@ fn forecast_entry(history: &History, model: &Model, subject: &Subject, entry: &E
         *p = Probability::clamped(judge.probability(profile, &moment, &mut row));
     }
     SubjectForecast { slots, basis: judge.basis() }
+}
+
+/// The instant at which a slot is judged: its start, as in the training, so that a forecast does not fade while its slot passes; or
+/// the release within it, for somebody who left since.
+pub(crate) fn decided_at(entry: &Entry, slot: Time, now: Time) -> Time {
+    let released = entry.released().map_or(now, |released| released.min(now));
+    slot.max(released)
 }
 
 /// A moment in the future of `now`: somebody who is logged in is taken to leave now.

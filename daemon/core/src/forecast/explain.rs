@@ -4,7 +4,7 @@
 //! of the training. Deliberately not here: what was decided because of it.
 
 use super::feature::{self, FEATURES, Group, Moment, Profile};
-use super::{Basis, Days, Judge, Model, SLOT, moment};
+use super::{Basis, Days, Judge, Model, SLOT, decided_at, moment, slot_start};
 use crate::history::activity::Compared;
 use crate::history::pattern::{self, NONE, Pattern};
 use crate::history::{Entry, History};
@@ -24,7 +24,7 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
     if !history.is_managed(subject, now) {
         return vec![format!("has not logged in for more than {}", history.forget())];
     }
-    let at = slot_time.max(now);
+    let at = decided_at(entry, slot_start(slot_time), now);
     let wall = entry.clock.wall(at);
     let mut days = Days::default();
     let profile = days.profile(entry, pattern::day_of(wall));
