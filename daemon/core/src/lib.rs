@@ -5,6 +5,7 @@
 
 pub mod backtest;
 pub mod chance;
+pub mod check;
 pub mod desktop;
 pub mod forecast;
 pub mod gpu;
@@ -16,6 +17,7 @@ pub mod plan;
 pub mod policy;
 pub mod request;
 pub mod step;
+pub mod text;
 pub mod trace;
 pub mod track;
 pub mod unit;
