@@ -1,0 +1,138 @@
+//! The real daemon on a private bus: what it costs while nothing happens, and then how soon it answers.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use headstart_core::unit::Span;
+
+use crate::process::Guarded;
+use crate::request;
+use crate::scene::{Scene, program};
+use crate::table::{Figure, Table, Target};
+
+/// How long it is watched.
+const WATCHED: Duration = Duration::from_secs(20);
+/// It has to be up, and to have trained, by then.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A daemon and the bus it is on.
+struct Daemon {
+    address: String,
+    // Ends first.
+    daemon: Guarded,
+    bus: Guarded,
+}
+
+pub(crate) fn measure(scene: &Scene, table: &mut Table) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // The history was made for the forecast: the same 500 people.
+    let full = scene.path("daemon");
+    ensure!(full.join("history.db").exists(), "the history of 500 people was not made");
+    let empty = scene.path("daemon-empty");
+    std::fs::create_dir_all(&empty)?;
+    let full = runtime.block_on(Daemon::start(&full, true))?;
+    let empty = runtime.block_on(Daemon::start(&empty, false))?;
+    let before = (full.daemon.processor_time()?, empty.daemon.processor_time()?);
+    let began = Instant::now();
+    // A daemon on real hardware looks at the host every 30 s even if nobody calls; here nothing but a call makes it look.
+    runtime.block_on(async {
+        tokio::time::sleep(WATCHED / 2).await;
+        request::look_again(&full.address).await?;
+        request::look_again(&empty.address).await?;
+        tokio::time::sleep(WATCHED / 2).await;
+        anyhow::Ok(())
+    })?;
+    let watched = began.elapsed().as_secs_f64();
+    let percent = |daemon: &Daemon, before: Duration| -> anyhow::Result<Figure> {
+        let spent = daemon.daemon.processor_time()?.saturating_sub(before).as_secs_f64();
+        Ok(Figure::new(spent / watched * 100.0, "% of a core"))
+    };
+    let resident = |process: &Guarded| anyhow::Ok(Figure::new(process.resident()?, "MB"));
+    let memory = resident(&full.daemon)?;
+    table.row(
+        "resident memory",
+        memory,
+        Target::Below(40.0),
+        Some(("with an empty history", resident(&empty.daemon)?)),
+    );
+    table.row("resident memory", memory, Target::None, Some(("its dbus-daemon", resident(&full.bus)?)));
+    let load = percent(&full, before.0)?;
+    let other = percent(&empty, before.1)?;
+    table.row("processor, idle, one look in 20 s", load, Target::Below(0.2), Some(("with an empty history", other)));
+    drop(empty);
+    runtime.block_on(request::measure(&full.address, table))
+}
+
+impl Daemon {
+    /// Starts a bus and a daemon whose history is in `folder`, and waits until it serves; `trains`: and has its model.
+    async fn start(folder: &Path, trains: bool) -> anyhow::Result<Self> {
+        let (bus, address) = start_bus(&folder.join("bus"))?;
+        let config = folder.join("headstart.toml");
+        std::fs::write(&config, "mode = \"armed\"\n[forecast]\ntime-zone = \"Europe/Berlin\"\n")?;
+        let simulation = write_simulation(folder)?;
+        let log = std::fs::File::create(folder.join("log"))?;
+        let daemon = Command::new(program("headstartd")?)
+            .arg("--config")
+            .arg(&config)
+            .arg("--simulate")
+            .arg(simulation)
+            .arg("--history")
+            .arg(folder.join("history.db"))
+            .args(["--bus", &address])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("headstartd cannot be started")?;
+        let daemon = Self { address, daemon: Guarded(daemon), bus };
+        let began = Instant::now();
+        let model = folder.join("model.json");
+        while request::look_again(&daemon.address).await.is_err() || (trains && !model.exists()) {
+            let late = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+            ensure!(began.elapsed() < START_DEADLINE, "headstartd is not up after {START_DEADLINE:?}: {}", late());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // What training set off, such as reservations, comes to an end: everybody's boot takes less.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Ok(daemon)
+    }
+}
+
+fn start_bus(socket: &Path) -> anyhow::Result<(Guarded, String)> {
+    let bus = Command::new("dbus-daemon")
+        .args(["--session", "--nofork", "--nopidfile", "--print-address=1"])
+        .arg(format!("--address=unix:path={}", socket.display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("dbus-daemon cannot be started: is it installed?")?;
+    let mut bus = Guarded(bus);
+    let output = bus.0.stdout.take().context("its output is piped")?;
+    let mut address = String::new();
+    BufReader::new(output).read_line(&mut address)?;
+    ensure!(address.starts_with("unix:"), "dbus-daemon did not start");
+    Ok((bus, address.trim().to_owned()))
+}
+
+/// 500 desktops and 16 GPUs, at night after the invented year.
+fn write_simulation(folder: &Path) -> anyhow::Result<PathBuf> {
+    let path = folder.join("host.toml");
+    let mut file = std::fs::File::create(&path)?;
+    let start = Scene::year_ends() + Span::hours(2);
+    writeln!(file, "[simulation]\nstart = \"{start}\"")?;
+    for n in 1..=16 {
+        writeln!(
+            file,
+            "[[gpu]]\naddress = \"0000:{n:02x}:00.0\"\nname = \"NVIDIA A40\"\nframebuffer-mib = 49152\n\
+             interface = \"vfio-variant\"\npartitioning = \"equal-size\"\nvfs = 32\nprofiles = [\n  \
+             {{ name = \"A40-2Q\", framebuffer-mib = 2048, max-instances = 24, series = \"Q\" }},\n  \
+             {{ name = \"A40-4Q\", framebuffer-mib = 4096, max-instances = 12, series = \"Q\" }},\n]"
+        )?;
+    }
+    writeln!(file, "[[domain]]\nname = \"vm001\"\ncount = 500\nuser = \"u001\"\nprofile = \"A40-4Q\"")?;
+    Ok(path)
+}
