@@ -1,0 +1,46 @@
+//! A host on which everything works at once, so that a picture shows several rounds. No rules: those are the simulator's affair.
+
+use headstart_core::gpu::{DeviceId, Opened, Vgpu};
+use headstart_core::id::{PciAddress, ProfileName};
+use headstart_core::observed::{Attachment, Hostdev, Power};
+use headstart_core::step::Step;
+use headstart_core::text::Scene;
+
+pub(super) fn carry_out(scene: &mut Scene, step: &Step) {
+    let observed = &mut scene.observed;
+    let mut make = |gpu: &PciAddress, device, profile: &ProfileName, start| {
+        let vgpu = Vgpu { profile: Some(profile.clone()), start, opened: Opened::No };
+        observed.gpus.get_mut(gpu).unwrap().vgpus.insert(device, vgpu);
+    };
+    match step {
+        Step::CreateMdev { gpu, profile, uuid, start } => make(gpu, DeviceId::Mdev(*uuid), profile, *start),
+        Step::SetVgpuType { gpu, vf, profile, start } => make(gpu, DeviceId::Vf(*vf), profile, *start),
+        Step::RemoveMdev { gpu, uuid, .. } => {
+            observed.gpus.get_mut(gpu).unwrap().vgpus.remove(&DeviceId::Mdev(*uuid)).unwrap();
+        }
+        Step::ClearVgpuType { gpu, vf, .. } => {
+            observed.gpus.get_mut(gpu).unwrap().vgpus.remove(&DeviceId::Vf(*vf)).unwrap();
+        }
+        Step::SetNumVfs { gpu, vfs } => {
+            let profile = observed.gpus[gpu].profiles[0].name.clone();
+            for n in 1..=u32::from(*vfs) {
+                let vf = gpu.offset(n).unwrap();
+                let vgpu = Vgpu { profile: Some(profile.clone()), start: None, opened: Opened::No };
+                let gpu = observed.gpus.get_mut(gpu).unwrap();
+                gpu.vfs.push(vf);
+                gpu.vgpus.insert(DeviceId::Vf(vf), vgpu);
+            }
+        }
+        Step::AttachHostdev { domain, device, .. } => {
+            let hostdev = Hostdev { device: *device, attachment: Attachment::Attached, ours: true };
+            observed.domains.get_mut(domain).unwrap().hostdevs.push(hostdev);
+        }
+        Step::DetachHostdev { domain, device, .. } => {
+            observed.domains.get_mut(domain).unwrap().hostdevs.retain(|hostdev| hostdev.device != *device);
+        }
+        Step::StartDomain { domain } => {
+            observed.domains.get_mut(domain).unwrap().power = Power::Running { ready: true };
+        }
+        Step::ShutDownDomain { domain } => observed.domains.get_mut(domain).unwrap().power = Power::Off,
+    }
+}
