@@ -22,7 +22,7 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 struct Daemon {
     address: String,
     // Ends first.
-    daemon: Guarded,
+    process: Guarded,
     bus: Guarded,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn measure(scene: &Scene, table: &mut Table) -> anyhow::Result<()> {
     std::fs::create_dir_all(&empty)?;
     let full = runtime.block_on(Daemon::start(&full, true))?;
     let empty = runtime.block_on(Daemon::start(&empty, false))?;
-    let before = (full.daemon.processor_time()?, empty.daemon.processor_time()?);
+    let before = (full.process.processor_time()?, empty.process.processor_time()?);
     let began = Instant::now();
     // A daemon on real hardware looks at the host every 30 s even if nobody calls; here nothing but a call makes it look.
     runtime.block_on(async {
@@ -47,16 +47,16 @@ pub(crate) fn measure(scene: &Scene, table: &mut Table) -> anyhow::Result<()> {
     })?;
     let watched = began.elapsed().as_secs_f64();
     let percent = |daemon: &Daemon, before: Duration| -> anyhow::Result<Figure> {
-        let spent = daemon.daemon.processor_time()?.saturating_sub(before).as_secs_f64();
+        let spent = daemon.process.processor_time()?.saturating_sub(before).as_secs_f64();
         Ok(Figure::new(spent / watched * 100.0, "% of a core"))
     };
     let resident = |process: &Guarded| anyhow::Ok(Figure::new(process.resident()?, "MB"));
-    let memory = resident(&full.daemon)?;
+    let memory = resident(&full.process)?;
     table.row(
         "resident memory",
         memory,
         Target::Below(40.0),
-        Some(("with an empty history", resident(&empty.daemon)?)),
+        Some(("with an empty history", resident(&empty.process)?)),
     );
     table.row("resident memory", memory, Target::None, Some(("its dbus-daemon", resident(&full.bus)?)));
     let load = percent(&full, before.0)?;
@@ -87,7 +87,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .context("headstartd cannot be started")?;
-        let daemon = Self { address, daemon: Guarded(daemon), bus };
+        let daemon = Self { address, process: Guarded(daemon), bus };
         let began = Instant::now();
         let model = folder.join("model.json");
         while request::look_again(&daemon.address).await.is_err() || (trains && !model.exists()) {

@@ -16,7 +16,7 @@ fn fixed_vfs_are_only_handed_out() {
         desktop vm2 cold V-1/2 off p=30%
         desktop vm3 cold V-1/2 off p=20%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> c1 V-1/2
             vm2: reserved -> c1 V-1/2
             vm3: no-capacity
@@ -30,7 +30,7 @@ fn fixed_vfs_are_only_handed_out() {
             vm1: reserved -> c1 V-1/2
             vm2: reserved -> c1 V-1/2
             vm3: no-capacity
-        "#]],
+        "]],
     );
 }
 
@@ -44,14 +44,14 @@ fn fixed_vfs_come_back_and_stay() {
           + c1.2 V-1/2 open=vm1
         desktop vm1 cold V-1/2 running p=1% has=c1.2 held=60m left=11m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: below-release, shut down
             round 1
             * shut down vm1
             round 2
             * detach c1.2 from vm1
             vm1: below-take
-        "#]],
+        "]],
     );
 }
 
@@ -63,7 +63,7 @@ fn vfs_that_are_off_are_enabled_first() {
           V-1/2 16384 x2
         desktop vm1 cold V-1/2 off p=40%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> c1 V-1/2
             c1: 2 VFs
             round 1
@@ -73,7 +73,7 @@ fn vfs_that_are_off_are_enabled_first() {
             round 3
             * start vm1
             vm1: reserved -> c1 V-1/2
-        "#]],
+        "]],
     );
 }
 
@@ -88,7 +88,7 @@ fn mixed_sizes_stand_side_by_side() {
         desktop large cold L-12Q off p=50%
         desktop more cold L-12Q off p=40%
         ",
-        &expect![[r#"
+        &expect![[r"
             large: reserved -> 3b L-12Q at 0
             more: no-capacity
             small: reserved -> 3b L-6Q at 18
@@ -106,7 +106,7 @@ fn mixed_sizes_stand_side_by_side() {
             large: reserved -> 3b L-12Q at 0
             more: no-capacity
             small: reserved -> 3b L-6Q at 18
-        "#]],
+        "]],
     );
 }
 
@@ -121,7 +121,7 @@ fn an_idle_device_at_the_wrong_place_is_made_anew() {
         desktop small cold L-6Q off p=60%
         desktop large cold L-12Q off p=50%
         ",
-        &expect![[r#"
+        &expect![[r"
             large: reserved -> 3b L-12Q at 0
             small: reserved -> 3b L-6Q at 18
             round 1
@@ -135,7 +135,7 @@ fn an_idle_device_at_the_wrong_place_is_made_anew() {
             * start large
             large: reserved -> 3b L-12Q at 12
             small: reserved -> 3b L-6Q at 0
-        "#]],
+        "]],
     );
 }
 
@@ -151,7 +151,7 @@ fn mig_slices_are_as_the_driver_allows() {
         desktop large cold H-3-40C off p=50%
         desktop large2 cold H-3-40C off p=40%
         ",
-        &expect![[r#"
+        &expect![[r"
             large: reserved -> 3b H-3-40C at 0
             large2: no-capacity
             s1: reserved -> 3b H-1-10C at 6
@@ -176,7 +176,7 @@ fn mig_slices_are_as_the_driver_allows() {
             large2: no-capacity
             s1: reserved -> 3b H-1-10C at 6
             s2: reserved -> 3b H-1-10C at 5
-        "#]],
+        "]],
     );
 }
 
@@ -192,11 +192,11 @@ fn a_size_is_opened_where_it_costs_least_of_what_is_forecast() {
         desktop now cold A-4Q off p=60%
         desktop later cold A-8Q off p=1% soon=90%
         ",
-        &expect![[r#"
+        &expect![[r"
             later: below-take
             now: reserved -> 5e A-4Q
             * set 5e.1 A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -212,11 +212,11 @@ fn without_that_forecast_the_first_is_taken() {
         desktop now cold A-4Q off p=60%
         desktop later cold A-8Q off p=1% soon=0%
         ",
-        &expect![[r#"
+        &expect![[r"
             later: below-take
             now: reserved -> 3b A-4Q
             * set 3b.1 A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -233,11 +233,11 @@ fn an_open_size_is_filled_before_another_gpu_is_bound() {
         desktop busy cold A-4Q running active=5m has=5e.1
         desktop vm1 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             busy: in-use, hands off
             vm1: reserved -> 5e A-4Q
             * set 5e.2 A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -253,12 +253,12 @@ fn a_bound_gpu_takes_no_other_size() {
         desktop vm1 cold A-8Q off p=60%
         desktop vm2 cold A-8Q,A-4Q off p=50%
         ",
-        &expect![[r#"
+        &expect![[r"
             busy: in-use, hands off
             vm1: no-capacity
             vm2: reserved -> 3b A-4Q
             * set 3b.2 A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -271,8 +271,8 @@ fn a_profile_that_nobody_has() {
           A-8Q 8192 x3
         desktop vm1 cold B-1Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: not-offered
-        "#]],
+        "]],
     );
 }

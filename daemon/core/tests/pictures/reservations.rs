@@ -13,7 +13,7 @@ fn a_cold_reservation_is_created_attached_and_started() {
           A-8Q 8192 x3
         desktop vm1 cold A-4Q off p=40%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> 3b A-4Q
             round 1
             * create mdev:vm1 A-4Q on 3b
@@ -22,7 +22,7 @@ fn a_cold_reservation_is_created_attached_and_started() {
             round 3
             * start vm1
             vm1: reserved -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -35,7 +35,7 @@ fn a_vf_is_given_a_type() {
           A-8Q 8192 x3
         desktop vm1 cold A-4Q off p=40%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> 3b A-4Q
             round 1
             * set 3b.1 A-4Q
@@ -44,7 +44,7 @@ fn a_vf_is_given_a_type() {
             round 3
             * start vm1
             vm1: reserved -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -57,14 +57,14 @@ fn a_live_desktop_is_plugged_while_it_runs() {
           A-8Q 8192 x3
         desktop vm1 live A-4Q running p=40%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> 3b A-4Q
             round 1
             * set 3b.1 A-4Q
             round 2
             * attach 3b.1 to vm1 live
             vm1: reserved -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -78,14 +78,14 @@ fn after_the_grace_it_is_shut_down_and_everything_goes_back() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 cold A-4Q running p=1% has=3b.1 held=60m left=11m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: below-release, shut down
             round 1
             * shut down vm1
             round 2
             * detach 3b.1 from vm1
             vm1: below-take
-        "#]],
+        "]],
     );
 }
 
@@ -99,9 +99,9 @@ fn within_the_grace_all_stays() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 cold A-4Q running p=1% has=3b.1 held=60m left=9m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: grace -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -115,12 +115,12 @@ fn a_live_device_is_unplugged_and_its_desktop_runs_on() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 live A-4Q running p=1% has=3b.1 held=60m left=11m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: below-release
             round 1
             * detach 3b.1 from vm1 live
             vm1: below-take
-        "#]],
+        "]],
     );
 }
 
@@ -134,9 +134,9 @@ fn a_guest_that_was_asked_is_not_asked_again() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 live A-4Q running p=1% detaching=3b.1 held=60m left=11m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: unplug-pending
-        "#]],
+        "]],
     );
 }
 
@@ -150,14 +150,14 @@ fn a_guest_that_refused_is_shut_down() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 live A-4Q running p=1% refused=3b.1 held=60m left=11m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: unplug-pending, shut down
             round 1
             * shut down vm1
             round 2
             * detach 3b.1 from vm1
             vm1: below-take
-        "#]],
+        "]],
     );
 }
 
@@ -172,10 +172,10 @@ fn a_guest_that_refused_keeps_its_room_where_desktops_are_not_shut_down() {
         desktop vm1 live A-8Q running p=1% refused=3b.1 held=60m left=11m
         desktop vm2 cold A-8Q off p=50%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: unplug-pending
             vm2: reserved -> 3b A-8Q
-        "#]],
+        "]],
     );
 }
 
@@ -191,7 +191,7 @@ fn the_minimum_hold_keeps_what_the_forecast_dropped() {
         desktop young cold A-4Q off p=1% has=3b.1 held=9m
         desktop old cold A-4Q off p=1% has=3b.2 held=11m
         ",
-        &expect![[r#"
+        &expect![[r"
             old: below-release
             young: minimum-hold -> 3b A-4Q
             round 1
@@ -201,7 +201,7 @@ fn the_minimum_hold_keeps_what_the_forecast_dropped() {
             * clear 3b.2 A-4Q
             old: below-take
             young: minimum-hold -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -216,14 +216,14 @@ fn between_the_thresholds_who_has_one_keeps_it_and_who_has_none_gets_none() {
         desktop has cold A-4Q off p=4% has=3b.1 held=60m
         desktop none cold A-4Q off p=4%
         ",
-        &expect![[r#"
+        &expect![[r"
             has: reserved -> 3b A-4Q
             none: below-take
             round 1
             * start has
             has: reserved -> 3b A-4Q
             none: below-take
-        "#]],
+        "]],
     );
 }
 
@@ -238,11 +238,11 @@ fn nothing_is_done_ahead_on_request_or_where_it_was_declined() {
         desktop d cold A-4Q off p=90% decline=90m
         desktop old cold A-4Q off p=1% accept=31m
         ",
-        &expect![[r#"
+        &expect![[r"
             d: declined
             old: below-take
             r: nothing-ahead
-        "#]],
+        "]],
     );
 }
 
@@ -257,7 +257,7 @@ fn what_was_asked_for_is_made() {
         desktop d cold A-4Q off p=0% decline=1m
         desktop other cold A-4Q off p=0% asks=A-8Q
         ",
-        &expect![[r#"
+        &expect![[r"
             d: waiting -> 3b A-4Q
             other: no-capacity
             r: waiting -> 3b A-4Q
@@ -275,7 +275,7 @@ fn what_was_asked_for_is_made() {
             d: waiting -> 3b A-4Q
             other: no-capacity
             r: waiting -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -289,13 +289,13 @@ fn a_wish_for_another_profile_changes_the_device() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 cold A-4Q running p=40% has=3b.1 held=60m asks=A-8Q
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: no-capacity, shut down
             round 1
             * shut down vm1
             round 2
             * detach 3b.1 from vm1
             vm1: no-capacity
-        "#]],
+        "]],
     );
 }

@@ -16,7 +16,7 @@ fn a_strangers_device_is_counted_and_never_touched() {
         desktop vm1 cold A-4Q off p=60%
         desktop vm2 cold A-4Q off p=50%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> 3b A-4Q
             vm2: no-capacity
             round 1
@@ -27,7 +27,7 @@ fn a_strangers_device_is_counted_and_never_touched() {
             * start vm1
             vm1: reserved -> 3b A-4Q
             vm2: no-capacity
-        "#]],
+        "]],
     );
 }
 
@@ -41,12 +41,12 @@ fn an_idle_device_of_ours_that_nobody_needs_goes() {
           + mdev:vm1 A-4Q
         desktop vm1 cold A-4Q off p=1%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: below-take
             round 1
             * remove mdev:vm1 A-4Q from 3b
             vm1: below-take
-        "#]],
+        "]],
     );
 }
 
@@ -62,10 +62,10 @@ fn a_device_that_is_open_though_no_domain_names_it_stays() {
         desktop vm1 cold A-4Q off p=1%
         desktop vm2 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: below-take
             vm2: reserved -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -80,7 +80,7 @@ fn a_vf_that_a_stranger_names_is_not_given_away() {
         desktop vm1 cold A-4Q off p=60%
         desktop vm2 cold A-4Q off p=50%
         ",
-        &expect![[r#""#]],
+        &expect![[r""#]],
     );
 }
 
@@ -94,9 +94,9 @@ fn a_desktop_with_somebody_elses_device_is_left_alone() {
           + 3b.1 A-4Q
         desktop vm1 cold A-4Q off p=60% foreign=3b.1
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: foreign-device, hands off
-        "#]],
+        "]],
     );
 }
 
@@ -115,7 +115,7 @@ fn without_the_list_of_domains_nothing_is_taken_away() {
         desktop vm2 cold A-4Q running p=1% has=3b.2 held=60m left=20m
         desktop vm3 cold A-4Q off p=60%
         ",
-        &expect![[r#""#]],
+        &expect![[r""#]],
     );
 }
 
@@ -129,9 +129,9 @@ fn a_login_that_could_not_be_read_counts_as_one() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 cold A-4Q running p=1% has=3b.1 held=60m login=?
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: unknown, hands off
-        "#]],
+        "]],
     );
 }
 
@@ -145,9 +145,9 @@ fn a_power_state_that_could_not_be_read() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 cold A-4Q ? p=1% has=3b.1 held=60m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: unknown, hands off
-        "#]],
+        "]],
     );
 }
 
@@ -163,7 +163,7 @@ fn a_gpu_that_could_not_be_read_is_left_alone() {
         desktop vm1 cold A-4Q off p=1% has=3b.1 held=60m
         desktop vm2 cold A-4Q off p=60%
         ",
-        &expect![[r#""#]],
+        &expect![[r""#]],
     );
 }
 
@@ -177,10 +177,10 @@ fn a_gpu_that_was_not_seen_keeps_its_devices_in_their_desktops() {
         desktop vm1 cold A-4Q off p=60% has=mdev:vm1 held=60m
         desktop vm2 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> 5e A-4Q
             vm2: reserved -> 5e A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -193,9 +193,9 @@ fn a_gpu_that_is_not_ready_takes_nothing_new() {
           A-8Q 8192 x3
         desktop vm1 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: no-capacity
-        "#]],
+        "]],
     );
 }
 
@@ -212,10 +212,10 @@ fn a_gpu_in_quarantine_takes_nothing_new() {
           A-8Q 8192 x3
         desktop vm1 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> 5e A-4Q
             * set 5e.1 A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -230,10 +230,10 @@ fn a_domain_in_quarantine_is_left_alone() {
         desktop vm1 cold A-4Q off p=1% has=3b.1 held=60m quarantine=denied
         desktop vm2 cold A-4Q off p=60% quarantine=denied
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: quarantined, hands off
             vm2: quarantined
-        "#]],
+        "]],
     );
 }
 
@@ -246,7 +246,7 @@ fn after_a_reboot_the_device_is_made_again() {
           A-8Q 8192 x3
         desktop vm1 cold A-4Q off p=60% has=mdev:vm1 held=60m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> 3b A-4Q
             round 1
             * detach mdev:vm1 from vm1
@@ -257,7 +257,7 @@ fn after_a_reboot_the_device_is_made_again() {
             round 4
             * start vm1
             vm1: reserved -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -270,9 +270,9 @@ fn after_a_reboot_whoever_waits_gets_a_device() {
           A-8Q 8192 x3
         desktop vm1 cold A-4Q off has=mdev:vm1 waiting=1m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: arriving
-        "#]],
+        "]],
     );
 }
 
@@ -286,7 +286,7 @@ fn after_a_reboot_a_vf_goes_to_whoever_needs_it() {
         desktop gone cold A-4Q off p=1% has=3b.1 held=60m
         desktop vm1 cold A-4Q off p=60%
         ",
-        &expect![[r#""#]],
+        &expect![[r""#]],
     );
 }
 
@@ -300,8 +300,8 @@ fn a_vgpu_of_unknown_profile_closes_its_gpu() {
           + 3b.1 ?
         desktop vm1 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> 3b A-4Q
-        "#]],
+        "]],
     );
 }

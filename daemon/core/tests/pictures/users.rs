@@ -16,7 +16,7 @@ fn who_waits_takes_the_room_of_the_least_likely() {
         desktop unlikely cold A-4Q off p=5% has=3b.2 held=1m
         desktop user cold A-4Q off waiting=1m
         ",
-        &expect![[r#"
+        &expect![[r"
             likely: reserved -> 3b A-4Q
             unlikely: outranked
             user: waiting -> 3b A-4Q
@@ -30,7 +30,7 @@ fn who_waits_takes_the_room_of_the_least_likely() {
             likely: reserved -> 3b A-4Q
             unlikely: below-take
             user: arriving -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -46,12 +46,12 @@ fn who_waits_takes_nothing_from_higher_priority_or_from_who_is_logged_in() {
         desktop busy cold A-4Q running has=3b.2 active=30m
         desktop user cold A-4Q off waiting=1m
         ",
-        &expect![[r#"
+        &expect![[r"
             boss: reserved -> 3b A-4Q
             busy: in-use, hands off
             user: no-capacity
             * start boss
-        "#]],
+        "]],
     );
 }
 
@@ -67,13 +67,13 @@ fn higher_priority_waits_for_lower_reservations_in_their_minimum_hold() {
         desktop young2 cold A-4Q off p=80% has=3b.2 held=1m
         desktop boss cold A-4Q off p=10% prio=1
         ",
-        &expect![[r#"
+        &expect![[r"
             boss: no-capacity
             young: reserved -> 3b A-4Q
             young2: reserved -> 3b A-4Q
             * start young2
             * start young
-        "#]],
+        "]],
     );
 }
 
@@ -89,13 +89,13 @@ fn a_likelier_login_outranks_only_by_half_as_much_again() {
         desktop b cold A-4Q off p=30% has=3b.2 held=60m
         desktop c cold A-4Q off p=29%
         ",
-        &expect![[r#"
+        &expect![[r"
             a: reserved -> 3b A-4Q
             b: reserved -> 3b A-4Q
             c: no-capacity
             * start a
             * start b
-        "#]],
+        "]],
     );
 }
 
@@ -111,7 +111,7 @@ fn a_much_likelier_login_outranks() {
         desktop b cold A-4Q off p=30% has=3b.2 held=60m
         desktop c cold A-4Q off p=31%
         ",
-        &expect![[r#"
+        &expect![[r"
             a: outranked
             b: reserved -> 3b A-4Q
             c: reserved -> 3b A-4Q
@@ -125,7 +125,7 @@ fn a_much_likelier_login_outranks() {
             a: no-capacity
             b: reserved -> 3b A-4Q
             c: reserved -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -143,12 +143,12 @@ fn a_desktop_that_cannot_let_go_is_no_victim() {
         desktop free cold A-4Q off p=10% has=3b.2 held=60m
         desktop user cold A-4Q off waiting=1m
         ",
-        &expect![[r#"
+        &expect![[r"
             free: reserved -> 3b A-4Q
             stuck: outranked
             user: waiting -> 3b A-4Q
             * start free
-        "#]],
+        "]],
     );
 }
 
@@ -161,12 +161,12 @@ fn who_arrives_at_a_desktop_with_its_device_has_it_started() {
           + 3b.1 A-4Q
         desktop vm1 cold A-4Q off has=3b.1 held=1m waiting
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: arriving -> 3b A-4Q
             round 1
             * start vm1
             vm1: arriving -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -179,7 +179,7 @@ fn who_works_without_a_device_is_plugged_live_or_waits_until_it_is_off() {
         desktop live live A-4Q running active=5m
         desktop cold cold A-4Q running active=5m
         ",
-        &expect![[r#"
+        &expect![[r"
             cold: waits-for-domain-off
             live: waiting -> 3b A-4Q
             round 1
@@ -188,7 +188,7 @@ fn who_works_without_a_device_is_plugged_live_or_waits_until_it_is_off() {
             * attach 3b.1 to live live
             cold: waits-for-domain-off
             live: in-use, hands off
-        "#]],
+        "]],
     );
 }
 
@@ -202,7 +202,7 @@ fn the_pools_members_count_one_by_one() {
         desktop pool2 cold A-4Q off p=23%
         desktop pool3 cold A-4Q off p=5%
         ",
-        &expect![[r#"
+        &expect![[r"
             pool1: reserved -> 3b A-4Q
             pool2: reserved -> 3b A-4Q
             pool3: below-take
@@ -220,6 +220,6 @@ fn the_pools_members_count_one_by_one() {
             pool1: reserved -> 3b A-4Q
             pool2: reserved -> 3b A-4Q
             pool3: below-take
-        "#]],
+        "]],
     );
 }
