@@ -140,7 +140,7 @@ fn one_step_for_each_pf_and_domain() {
         attach mdev:idle to idle: its domain has a step already
     "]],
     );
-    check_steps(SCENE, &[clear], &expect![[r""#]]);
+    check_steps(SCENE, &[clear], &expect![[""]]);
 }
 
 #[test]
@@ -215,5 +215,5 @@ fn what_is_desired_fits() {
     "]]
     .assert_eq(&judged(SCENE, |judge| judge.desired(&bad)));
     let good = desired(&[("idle", want("3b", "A-4Q")), ("third", want("5e", "A-4Q"))]);
-    expect![[r""#]].assert_eq(&judged(SCENE, |judge| judge.desired(&good)));
+    expect![[""]].assert_eq(&judged(SCENE, |judge| judge.desired(&good)));
 }

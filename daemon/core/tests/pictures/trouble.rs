@@ -80,7 +80,7 @@ fn a_vf_that_a_stranger_names_is_not_given_away() {
         desktop vm1 cold A-4Q off p=60%
         desktop vm2 cold A-4Q off p=50%
         ",
-        &expect![[r""#]],
+        &expect![[""]],
     );
 }
 
@@ -115,7 +115,7 @@ fn without_the_list_of_domains_nothing_is_taken_away() {
         desktop vm2 cold A-4Q running p=1% has=3b.2 held=60m left=20m
         desktop vm3 cold A-4Q off p=60%
         ",
-        &expect![[r""#]],
+        &expect![[""]],
     );
 }
 
@@ -163,7 +163,7 @@ fn a_gpu_that_could_not_be_read_is_left_alone() {
         desktop vm1 cold A-4Q off p=1% has=3b.1 held=60m
         desktop vm2 cold A-4Q off p=60%
         ",
-        &expect![[r""#]],
+        &expect![[""]],
     );
 }
 
@@ -286,7 +286,7 @@ fn after_a_reboot_a_vf_goes_to_whoever_needs_it() {
         desktop gone cold A-4Q off p=1% has=3b.1 held=60m
         desktop vm1 cold A-4Q off p=60%
         ",
-        &expect![[r""#]],
+        &expect![[""]],
     );
 }
 
