@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::desktop::Settings;
-use crate::gpu::{DeviceId, Gpu, Opened};
+use crate::gpu::{DeviceId, Gpu, GpuState, Opened};
 use crate::id::{DesktopName, DomainUuid, PciAddress};
 use crate::unit::Time;
 
@@ -129,6 +129,12 @@ impl Observed {
             }
         }
         holders
+    }
+
+    /// Every PF that should be there was read, so that a device that is nowhere does not exist.
+    pub fn sees_all_gpus(&self) -> bool {
+        let gap = self.gaps.iter().any(|gap| matches!(gap, Gap::Gpu(_)));
+        !gap && self.gpus.values().all(|gpu| !matches!(gpu.state, GpuState::Unknown(_)))
     }
 
     /// The PF on which a device lives.

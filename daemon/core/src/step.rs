@@ -207,22 +207,24 @@ impl Round<'_> {
         tenure(device, opened, &self.holders, self.observed, &managed, &self.derived)
     }
 
-    /// Which idle device serves which want: the desktop's own mdev, or the first idle VF of the profile on the wanted PF.
+    /// Which idle device serves which want: the desktop's own mdev, or the first idle VF of the profile on the wanted PF, and only
+    /// at the wanted place: others are planned into the places that this plan leaves free.
     fn assign_idle(&self) -> BTreeMap<DomainUuid, DeviceId> {
-        let mut idle: BTreeMap<(PciAddress, &ProfileName), Vec<DeviceId>> = BTreeMap::new();
+        let mut idle: BTreeMap<(PciAddress, &ProfileName, Option<u16>), Vec<DeviceId>> = BTreeMap::new();
         for gpu in self.observed.gpus.values().filter(|gpu| !matches!(gpu.state, GpuState::Unknown(_))) {
             for (device, vgpu) in gpu.vgpus.iter().rev() {
                 if let Some(profile) = &vgpu.profile
                     && self.tenure(*device, &vgpu.opened) == Tenure::Idle
                 {
-                    idle.entry((gpu.address, profile)).or_default().push(*device);
+                    idle.entry((gpu.address, profile, vgpu.start)).or_default().push(*device);
                 }
             }
         }
         let mut assigned = BTreeMap::new();
         for (uuid, want) in &self.desired.wants {
             let has_device = self.observed.domains.get(uuid).is_some_and(|domain| our_hostdev(domain).is_some());
-            let Some(devices) = idle.get_mut(&(want.gpu, &want.profile)).filter(|_| !has_device) else { continue };
+            let fitting = idle.get_mut(&(want.gpu, &want.profile, want.start));
+            let Some(devices) = fitting.filter(|_| !has_device) else { continue };
             let own = DeviceId::Mdev(uuid.mdev());
             let at = devices.iter().rposition(|device| match device {
                 DeviceId::Mdev(_) => *device == own,
@@ -260,20 +262,27 @@ impl Round<'_> {
     /// The device exists where it is wanted and is what is wanted.
     fn is_there(&self, device: DeviceId, want: &Want) -> bool {
         let vgpu = self.observed.gpus.get(&want.gpu).and_then(|gpu| gpu.vgpus.get(&device));
-        vgpu.is_some_and(|vgpu| vgpu.profile.as_ref() == Some(&want.profile))
+        vgpu.is_some_and(|vgpu| vgpu.profile.as_ref() == Some(&want.profile) && vgpu.start == want.start)
     }
 
     /// Devices that are no longer wanted where they are: out of their desktops.
     fn give_back(&mut self) {
+        if self.observed.gaps.contains(&Gap::Domains) {
+            return;
+        }
         for (uuid, desktop) in self.desktops {
             let Some(domain) = self.observed.domains.get(uuid) else { continue };
             let Some(hostdev) = our_hostdev(domain) else { continue };
-            if self.desired.hands_off.contains(uuid) || domain.login != Login::None {
-                continue;
-            }
             let gpu = self.observed.gpu_of(hostdev.device);
-            if gpu.is_none() && !self.sees_all_gpus() {
-                // Not seen is not gone.
+            // Not seen is not gone.
+            let known = gpu.map_or(self.observed.sees_all_gpus(), |gpu| !matches!(gpu.state, GpuState::Unknown(_)));
+            // Whoever waits in front of a desktop that is off loses nothing with a device that does not exist any more.
+            let nobody = match domain.login {
+                Login::None => true,
+                Login::Waiting { .. } => gpu.is_none() && domain.power == Power::Off,
+                _ => false,
+            };
+            if self.desired.hands_off.contains(uuid) || !nobody || !known {
                 continue;
             }
             if self.desired.wants.get(uuid).is_some_and(|want| self.is_there(hostdev.device, want)) {
@@ -302,12 +311,6 @@ impl Round<'_> {
             };
             self.emit(step);
         }
-    }
-
-    /// Every PF that should be there was read.
-    fn sees_all_gpus(&self) -> bool {
-        let gap = self.observed.gaps.iter().any(|gap| matches!(gap, Gap::Gpu(_)));
-        !gap && self.observed.gpus.values().all(|gpu| !matches!(gpu.state, GpuState::Unknown(_)))
     }
 
     /// Idle devices of ours that serve no want: away, since they hold framebuffer and bind the size class.
@@ -355,13 +358,20 @@ impl Round<'_> {
             let (gpu_address, profile) = (want.gpu, want.profile.clone());
             if gpu.interface == Interface::Mdev {
                 let mdev = uuid.mdev();
-                if self.observed.gpu_of(DeviceId::Mdev(mdev)).is_none() && self.sees_all_gpus() {
+                if self.observed.gpu_of(DeviceId::Mdev(mdev)).is_none() && self.observed.sees_all_gpus() {
                     self.emit(Step::CreateMdev { gpu: gpu_address, profile, uuid: mdev, start });
                 }
-            } else if let Some(vf) = gpu.vfs.iter().find(|vf| !gpu.vgpus.contains_key(&DeviceId::Vf(**vf))) {
-                self.emit(Step::SetVgpuType { gpu: gpu_address, vf: *vf, profile, start });
+            } else if let Some(vf) = self.free_vf(gpu) {
+                self.emit(Step::SetVgpuType { gpu: gpu_address, vf, profile, start });
             }
         }
+    }
+
+    /// The first VF without a type that no domain names: a definition may outlive the type, or be a stranger's.
+    fn free_vf(&self, gpu: &Gpu) -> Option<PciAddress> {
+        let free = |device| !gpu.vgpus.contains_key(&device) && !self.holders.contains_key(&device);
+        let unseen = self.observed.gaps.contains(&Gap::Domains);
+        gpu.vfs.iter().copied().find(|vf| !unseen && free(DeviceId::Vf(*vf)))
     }
 }
 
