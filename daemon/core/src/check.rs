@@ -82,6 +82,15 @@ impl Judge<'_> {
                 tenants.push((vgpu.profile.clone(), vgpu.start));
             }
         }
+        let strangers = |vf: &&PciAddress| {
+            let names = self.named_by(DeviceId::Vf(**vf));
+            names.iter().any(|domain| !self.desktops.contains_key(&domain.uuid))
+        };
+        let bare = gpu.vfs.iter().filter(|vf| !gpu.vgpus.contains_key(&DeviceId::Vf(**vf)));
+        let named = bare.filter(strangers).count();
+        if named > 0 && tenants.len() + named > gpu.vfs.len() {
+            return Some(format!("what is desired on {} needs VFs that strangers name", gpu.address));
+        }
         stand_together(gpu, &tenants).err().map(|why| format!("what is desired does not fit on {}: {why}", gpu.address))
     }
 

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use reason::Reason;
-use room::{Placed, Room};
+use room::{Placed, Room, Standings};
 
 use crate::chance::Chance;
 use crate::desktop::{AttachMode, Desktop};
-use crate::gpu::{DeviceId, GpuState, Interface, Partitioning};
+use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Partitioning, Vgpu};
 use crate::id::{DomainUuid, PciAddress, ProfileName};
 use crate::observed::{Attachment, Domain, Login, Observed, Power, Tenure, tenure};
 use crate::policy::Policy;
@@ -94,8 +94,8 @@ enum Claim {
     HandsOff(Reason),
     /// It keeps the device it has, whatever else.
     Keep(Reason),
-    /// It competes for room.
-    Compete { value: f64, waiting: bool, protected: bool, reason: Reason },
+    /// It competes for room; `anew`: it would also if it had nothing.
+    Compete { value: f64, waiting: bool, protected: bool, anew: bool, reason: Reason },
     /// It gets nothing, and gives back what it has.
     Nothing(Reason),
 }
@@ -103,13 +103,23 @@ enum Claim {
 /// A claim that competes.
 struct Contender<'a> {
     desktop: &'a Desktop,
+    /// What decides its rank, whether it has a device or not, so that getting one does not change the rank.
     value: f64,
     waiting: bool,
     protected: bool,
+    /// It would compete also if it had nothing.
+    anew: bool,
     reason: Reason,
     /// Where its device is, if it has one that it could keep.
     held: Option<(PciAddress, Placed)>,
     profiles: Vec<ProfileName>,
+}
+
+impl Contender<'_> {
+    /// What whoever takes its device must be worth.
+    fn worth(&self) -> f64 {
+        self.value * HELD_COUNTS
+    }
 }
 
 /// Makes the plan.
@@ -123,6 +133,9 @@ struct Planner<'a> {
     reasons: BTreeMap<DomainUuid, Reason>,
     /// Devices of ours and where they are.
     places: BTreeMap<DeviceId, PciAddress>,
+    holders: BTreeMap<DeviceId, Vec<DomainUuid>>,
+    /// The mdevs that we would make.
+    derived: BTreeSet<DeviceId>,
     known_profiles: Arc<[ProfileName]>,
 }
 
@@ -137,6 +150,8 @@ impl<'a> Planner<'a> {
             desired: Desired::default(),
             reasons: BTreeMap::new(),
             places,
+            holders: s.observed.holders(),
+            derived: s.desktops.keys().map(|uuid| DeviceId::Mdev(uuid.mdev())).collect(),
             known_profiles: known.into_iter().collect(),
         }
     }
@@ -155,12 +170,9 @@ impl<'a> Planner<'a> {
                     self.release(desktop, domain);
                     self.reasons.insert(desktop.uuid, reason);
                 }
-                Claim::Compete { value, waiting, protected, reason } => {
-                    let profiles = self.profiles(desktop);
-                    let held = self.held(domain).filter(|(_, placed)| {
-                        placed.profile.as_ref().is_some_and(|profile| profiles.contains(profile))
-                    });
-                    contenders.push(Contender { desktop, value, waiting, protected, reason, held, profiles });
+                Claim::Compete { value, waiting, protected, anew, reason } => {
+                    let (held, profiles) = (self.suitable(desktop, domain), self.profiles(desktop));
+                    contenders.push(Contender { desktop, value, waiting, protected, anew, reason, held, profiles });
                 }
             }
         }
@@ -169,7 +181,8 @@ impl<'a> Planner<'a> {
             by_priority.then(b.value.total_cmp(&a.value)).then(a.desktop.uuid.cmp(&b.desktop.uuid))
         });
         let quarantine = &self.s.quarantine.gpus;
-        let mut room = Room::new(&self.s.observed.gpus, quarantine, self.base(&contenders), self.demand());
+        let (fixed, held) = self.base(&contenders);
+        let mut room = Room::new(self.s.observed, quarantine, fixed, held, self.named_vfs(), self.demand());
         self.place(&contenders, &mut room);
         self.enable_vfs();
         let verdicts = self.verdicts(&room);
@@ -193,15 +206,29 @@ impl<'a> Planner<'a> {
             return Claim::HandsOff(Reason::Unknown { why: why.clone() });
         }
         let wish = self.s.standing.get(&desktop.uuid);
+        let missing = hostdev.is_some_and(|hostdev| !self.places.contains_key(&hostdev.device));
+        let in_the_dark = hostdev.and_then(|hostdev| self.observed_gpu(hostdev.device)).map_or_else(
+            || missing && !self.s.observed.sees_all_gpus(),
+            |gpu| matches!(gpu.state, GpuState::Unknown(_)),
+        );
+        if in_the_dark {
+            return Claim::HandsOff(Reason::Unknown { why: "the GPU of its device could not be read".into() });
+        }
+        if let Some(why) = self.lost_mdev(desktop) {
+            return Claim::HandsOff(Reason::Unknown { why });
+        }
         let can_attach = match domain.power {
             Power::Off => true,
             Power::Running { .. } => desktop.attach == AttachMode::Live,
             _ => false,
         };
+        let reason = |since| Reason::Waiting { since };
         let waits =
-            |since| Claim::Compete { value: 2.0, waiting: true, protected: true, reason: Reason::Waiting { since } };
+            |since| Claim::Compete { value: 2.0, waiting: true, protected: true, anew: true, reason: reason(since) };
         match &domain.login {
             Login::Unknown(why) => return Claim::HandsOff(Reason::Unknown { why: why.clone() }),
+            // The device that its definition names does not exist any more: it gets a new one.
+            Login::Waiting { since } if missing && domain.power == Power::Off => return waits(*since),
             Login::Active { .. } | Login::Waiting { .. } if hostdev.is_some() => {
                 return if matches!(domain.login, Login::Active { .. }) {
                     Claim::HandsOff(Reason::InUse)
@@ -216,19 +243,14 @@ impl<'a> Planner<'a> {
             Login::None => {}
         }
         if let Some(until) = track.logout_at.map(|left| left + policy.grace)
-            && hostdev.is_some()
+            && hostdev.is_some_and(|hostdev| hostdev.attachment != Attachment::Detaching)
             && until > self.s.now
         {
             return Claim::Keep(Reason::Grace { until });
         }
-        if hostdev.is_some_and(|hostdev| hostdev.attachment != Attachment::Attached) {
-            return Claim::Nothing(if desktop.attach == AttachMode::Live {
-                Reason::UnplugRefusedOrPending
-            } else {
-                Reason::Releasing
-            });
-        }
-        if hostdev.is_none() && !can_attach {
+        let suitable = self.suitable(desktop, domain).is_some();
+        let stuck = if hostdev.is_some() { !self.can_let_go(desktop, domain) } else { !can_attach };
+        if !suitable && stuck {
             return Claim::Nothing(Reason::WaitsForDomainOff);
         }
         if let Some(standing) = wish
@@ -236,7 +258,12 @@ impl<'a> Planner<'a> {
         {
             return waits(standing.since);
         }
-        self.reservation(desktop, track, hostdev.is_some(), wish)
+        match (self.reservation(desktop, track, suitable, wish), hostdev.map(|hostdev| hostdev.attachment)) {
+            (Claim::Nothing(_), Some(Attachment::Detaching | Attachment::DetachRefused)) => {
+                Claim::Nothing(Reason::UnplugRefusedOrPending)
+            }
+            (claim, _) => claim,
+        }
     }
 
     /// Whether a desktop at which nobody is, and for which nobody asked, gets or keeps a reservation.
@@ -252,20 +279,20 @@ impl<'a> Planner<'a> {
         if held {
             let until = track.held_since.map(|since| since + policy.minimum_hold);
             let protected = until.is_some_and(|until| until > self.s.now);
-            let value = p.get() * HELD_COUNTS;
+            let (value, anew) = (p.get(), p >= policy.take);
             if p >= policy.release {
                 let reason = Reason::Reserved { confidence: p, threshold: policy.release };
-                return Claim::Compete { value, waiting: false, protected, reason };
+                return Claim::Compete { value, waiting: false, protected, anew, reason };
             }
             if let Some(until) = until.filter(|_| protected) {
                 let reason = Reason::MinimumHold { confidence: p, until };
-                return Claim::Compete { value, waiting: false, protected, reason };
+                return Claim::Compete { value, waiting: false, protected, anew, reason };
             }
             return Claim::Nothing(Reason::BelowRelease { confidence: p, threshold: policy.release });
         }
         if p >= policy.take {
             let reason = Reason::Reserved { confidence: p, threshold: policy.take };
-            return Claim::Compete { value: p.get(), waiting: false, protected: false, reason };
+            return Claim::Compete { value: p.get(), waiting: false, protected: false, anew: true, reason };
         }
         Claim::Nothing(Reason::BelowTake { confidence: p, threshold: policy.take })
     }
@@ -284,6 +311,29 @@ impl<'a> Planner<'a> {
         let address = *self.places.get(&device)?;
         let vgpu = self.s.observed.gpus.get(&address)?.vgpus.get(&device)?;
         Some((address, Placed { profile: vgpu.profile.clone(), start: vgpu.start }))
+    }
+
+    /// The same, if it is what the desktop should have and the guest was not asked to let it go.
+    fn suitable(&self, desktop: &Desktop, domain: &Domain) -> Option<(PciAddress, Placed)> {
+        let profiles = self.profiles(desktop);
+        let going = our_hostdev(domain)?.attachment == Attachment::Detaching;
+        let fits = |placed: &Placed| placed.profile.as_ref().is_some_and(|profile| profiles.contains(profile));
+        self.held(domain).filter(|(_, placed)| !going && fits(placed))
+    }
+
+    /// The PF on which a device is.
+    fn observed_gpu(&self, device: DeviceId) -> Option<&'a Gpu> {
+        self.s.observed.gpus.get(self.places.get(&device)?)
+    }
+
+    /// Why a desktop cannot have an mdev: its own exists, and somebody else has it.
+    fn lost_mdev(&self, desktop: &Desktop) -> Option<String> {
+        let device = DeviceId::Mdev(desktop.uuid.mdev());
+        let vgpu = self.observed_gpu(device)?.vgpus.get(&device)?;
+        match self.tenure(device, vgpu) {
+            Tenure::Foreign(who) => Some(format!("{device}, which is its own, is in other hands: {who}")),
+            _ => None,
+        }
     }
 
     /// A desktop keeps its device as it is.
@@ -312,56 +362,80 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What stands on every PF before anybody new is placed: everything but our own idle devices, which serve whoever is
-    /// placed, and which carrying out the plan changes.
-    fn base(&self, contenders: &[Contender<'_>]) -> BTreeMap<PciAddress, Vec<Placed>> {
-        let observed = self.s.observed;
-        let holders = observed.holders();
-        let derived: BTreeSet<DeviceId> = self.s.desktops.keys().map(|uuid| DeviceId::Mdev(uuid.mdev())).collect();
-        let managed = |uuid| self.s.desktops.contains_key(&uuid);
+    /// What stands on every PF before anybody new is placed: first what stays whatever is placed, then what contenders hold. Not our
+    /// own idle devices, which serve whoever is placed, and which carrying out the plan changes.
+    fn base(&self, contenders: &[Contender<'_>]) -> (Standings, Standings) {
         let holding: BTreeSet<DomainUuid> = contenders
             .iter()
             .filter(|contender| contender.held.is_some())
             .map(|contender| contender.desktop.uuid)
-            .chain(self.desired.wants.keys().copied())
             .collect();
-        let mut base: BTreeMap<PciAddress, Vec<Placed>> = BTreeMap::new();
-        for gpu in observed.gpus.values() {
+        let (mut fixed, mut held) = (Standings::new(), Standings::new());
+        for gpu in self.s.observed.gpus.values() {
             for (device, vgpu) in &gpu.vgpus {
-                let counts = match tenure(*device, &vgpu.opened, &holders, observed, &managed, &derived) {
-                    Tenure::Idle => false,
-                    Tenure::Foreign(_) => true,
+                let base = match self.tenure(*device, vgpu) {
+                    // What it is nobody knows, so nobody takes it away.
+                    Tenure::Idle if vgpu.profile.is_none() => &mut fixed,
+                    Tenure::Idle => continue,
+                    Tenure::Desktop(uuid) if holding.contains(&uuid) => &mut held,
                     // A device that is on its way out makes room for those who are placed now; they wait until it is gone.
-                    Tenure::Desktop(uuid) => holding.contains(&uuid) || !self.goes(uuid),
+                    Tenure::Desktop(uuid) if self.goes(uuid) => continue,
+                    Tenure::Foreign(_) | Tenure::Desktop(_) => &mut fixed,
                 };
-                if counts {
-                    let placed = Placed { profile: vgpu.profile.clone(), start: vgpu.start };
-                    base.entry(gpu.address).or_default().push(placed);
-                }
+                let placed = Placed { profile: vgpu.profile.clone(), start: vgpu.start };
+                base.entry(gpu.address).or_default().push(placed);
             }
         }
-        base
+        (fixed, held)
     }
 
-    /// This desktop will give its device back by what is decided already.
+    /// Whose a device is.
+    fn tenure(&self, device: DeviceId, vgpu: &Vgpu) -> Tenure {
+        let managed = |uuid| self.s.desktops.contains_key(&uuid);
+        tenure(device, &vgpu.opened, &self.holders, self.s.observed, &managed, &self.derived)
+    }
+
+    /// How many VFs of every PF have no type and can get none, since a domain that will not let go names them.
+    fn named_vfs(&self) -> BTreeMap<PciAddress, usize> {
+        let stays = |uuid: &DomainUuid| !self.goes(*uuid);
+        let named = |vf: &&PciAddress| self.holders.get(&DeviceId::Vf(**vf)).is_some_and(|by| by.iter().any(stays));
+        let counted = self.s.observed.gpus.values().map(|gpu| {
+            let bare = gpu.vfs.iter().filter(|vf| !gpu.vgpus.contains_key(&DeviceId::Vf(**vf)));
+            (gpu.address, bare.filter(named).count())
+        });
+        counted.filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// This desktop will give its device back, unless it is placed.
     fn goes(&self, uuid: DomainUuid) -> bool {
-        let Some(domain) = self.s.observed.domains.get(&uuid) else { return false };
+        let (Some(desktop), Some(domain)) = (self.s.desktops.get(&uuid), self.s.observed.domains.get(&uuid)) else {
+            return false;
+        };
         let kept = self.desired.hands_off.contains(&uuid) || self.desired.wants.contains_key(&uuid);
-        let live = self.s.desktops.get(&uuid).is_some_and(|desktop| desktop.attach == AttachMode::Live);
-        let able = domain.power == Power::Off
-            || domain.power == Power::Stopping
-            || live
-            || self.desired.shut_down.contains(&uuid);
-        !kept && able
+        !kept && self.can_let_go(desktop, domain)
     }
 
-    /// Expected logins within the next hours of desktops that have no device, by their first profile.
+    /// Its device can be taken out, by and by.
+    fn can_let_go(&self, desktop: &Desktop, domain: &Domain) -> bool {
+        match domain.power {
+            Power::Off | Power::Stopping => true,
+            Power::Running { .. } => {
+                let refused = our_hostdev(domain).is_some_and(|h| h.attachment == Attachment::DetachRefused);
+                let plugs = desktop.attach == AttachMode::Live && !refused;
+                plugs || (self.s.policy.shut_down_after_logout && domain.login == Login::None)
+            }
+            Power::Unknown(_) => false,
+        }
+    }
+
+    /// Expected logins within the next hours of desktops at which nobody is, by their first profile. Whether they have a device is
+    /// not asked, since the steps change it.
     fn demand(&self) -> BTreeMap<ProfileName, f64> {
         let mut demand = BTreeMap::new();
         for desktop in self.s.desktops.values() {
-            let has = self.s.observed.domains.get(&desktop.uuid).is_some_and(|domain| our_hostdev(domain).is_some());
-            if let (false, Some(profile), Some(chance)) =
-                (has, desktop.profiles.first(), self.s.chances.get(&desktop.uuid))
+            let idle = self.s.observed.domains.get(&desktop.uuid).is_some_and(|domain| domain.login == Login::None);
+            if let (true, Some(profile), Some(chance)) =
+                (idle, desktop.profiles.first(), self.s.chances.get(&desktop.uuid))
             {
                 *demand.entry(profile.clone()).or_insert(0.0) += chance.soon.get();
             }
@@ -376,16 +450,20 @@ impl<'a> Planner<'a> {
         let mut hopeless: BTreeSet<(&[ProfileName], bool)> = BTreeSet::new();
         for (rank, contender) in contenders.iter().enumerate() {
             let uuid = contender.desktop.uuid;
-            if evicted.contains(&uuid) {
+            let was_evicted = evicted.contains(&uuid);
+            if was_evicted && !contender.anew {
                 continue;
             }
-            if let Some((gpu, Placed { profile: Some(profile), start })) = &contender.held {
+            if let Some((gpu, Placed { profile: Some(profile), start })) =
+                contender.held.as_ref().filter(|_| !was_evicted)
+            {
+                room.open(*gpu);
                 let want = Want { gpu: *gpu, profile: profile.clone(), start: *start, run: true };
                 self.desired.wants.insert(uuid, want);
                 self.reasons.insert(uuid, contender.reason.clone());
                 continue;
             }
-            // It may have one of a profile that is not wanted any more; that goes first.
+            // It may have one that is not wanted any more, or that it lost to somebody else just now; that goes first.
             if let Some(domain) = self.s.observed.domains.get(&uuid) {
                 self.release(contender.desktop, domain);
             }
@@ -394,15 +472,20 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let key = (contender.profiles.as_slice(), contender.waiting);
-            if hopeless.contains(&key) {
-                let refusal = refusal(room, &contender.profiles);
-                self.reasons.insert(uuid, refusal);
-                continue;
-            }
-            let Some((gpu, profile, victims)) = victims(contender, &contenders[rank + 1..], &evicted, room) else {
+            let found = if hopeless.contains(&key) {
+                None
+            } else {
+                let able = |victim: &Contender<'_>| {
+                    let domain = self.s.observed.domains.get(&victim.desktop.uuid);
+                    domain.is_some_and(|domain| self.can_let_go(victim.desktop, domain))
+                };
+                victims(contender, &contenders[rank + 1..], &evicted, room, able)
+            };
+            let Some((gpu, profile, victims)) = found else {
                 hopeless.insert(key);
-                let refusal = refusal(room, &contender.profiles);
-                self.reasons.insert(uuid, refusal);
+                if !was_evicted {
+                    self.reasons.insert(uuid, refusal(room, &contender.profiles));
+                }
                 continue;
             };
             for victim in victims {
@@ -534,6 +617,7 @@ fn victims<'c, 'a>(
     lower: &'c [Contender<'a>],
     evicted: &BTreeSet<DomainUuid>,
     room: &Room<'_>,
+    able: impl Fn(&Contender<'_>) -> bool,
 ) -> Option<(PciAddress, ProfileName, Vec<&'c Contender<'a>>)> {
     for profile in &claimant.profiles {
         let mut going: BTreeMap<PciAddress, Vec<&Contender<'a>>> = BTreeMap::new();
@@ -542,7 +626,8 @@ fn victims<'c, 'a>(
             let safe = victim.waiting
                 || evicted.contains(&victim.desktop.uuid)
                 || (victim.protected && !claimant.waiting)
-                || !room.is_open(*address);
+                || !room.is_open(*address)
+                || !able(victim);
             if safe {
                 continue;
             }
@@ -562,7 +647,7 @@ fn victims<'c, 'a>(
                 if room.fit(*address, profile, &placed(&fewer)).is_ok() { needed = fewer } else { at += 1 }
             }
             let equals: f64 =
-                needed.iter().filter(|v| v.desktop.priority == claimant.desktop.priority).map(|v| v.value).sum();
+                needed.iter().filter(|v| v.desktop.priority == claimant.desktop.priority).map(|v| v.worth()).sum();
             if claimant.waiting || equals < claimant.value {
                 return Some((*address, profile.clone(), needed));
             }

@@ -1,12 +1,14 @@
 //! What still fits where, kept current while the plan is made.
 //!
 //! For each profile an ordered set of the PFs that could take one more. The order is fixed by things that carrying out the plan
-//! does not change (invariant 7), but for one: a PF whose size class is open goes before one that would be opened.
+//! does not change (invariant 7). A PF counts as opened by what stays there anyhow and by whoever was placed before, thus ranks
+//! higher; not by lower ranks, who may have got their devices in a round before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::gpu::{Gpu, GpuState, Partitioning, Refusal, Tenant};
 use crate::id::{PciAddress, ProfileName};
+use crate::observed::Observed;
 
 /// One vGPU as placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,9 @@ pub(super) struct Placed {
     pub(super) start: Option<u16>,
 }
 
+/// What stands where.
+pub(super) type Standings = BTreeMap<PciAddress, Vec<Placed>>;
+
 /// Position of a PF in the order of one profile: opened before empty, then what opening it would cost, then the address.
 type Key = (bool, u64, PciAddress);
 
@@ -22,7 +27,9 @@ type Key = (bool, u64, PciAddress);
 pub(super) struct Room<'a> {
     gpus: BTreeMap<PciAddress, &'a Gpu>,
     closed: &'a BTreeMap<PciAddress, String>,
-    placed: BTreeMap<PciAddress, Vec<Placed>>,
+    placed: Standings,
+    opened: BTreeSet<PciAddress>,
+    named_vfs: BTreeMap<PciAddress, usize>,
     demand: BTreeMap<ProfileName, f64>,
     capacity: BTreeMap<&'a ProfileName, u32>,
     fitting: BTreeMap<&'a ProfileName, BTreeSet<Key>>,
@@ -30,13 +37,22 @@ pub(super) struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    /// Room beside what is `placed`. `demand`: expected logins soon, by profile. `closed`: PFs that take nothing new, and why.
+    /// Room beside what is `fixed` and `held`. `closed`: PFs that take nothing new, and why. `named_vfs`: how many VFs cannot be given
+    /// a type. `demand`: expected logins soon, by profile.
     pub(super) fn new(
-        gpus: &'a BTreeMap<PciAddress, Gpu>,
+        observed: &'a Observed,
         closed: &'a BTreeMap<PciAddress, String>,
-        placed: BTreeMap<PciAddress, Vec<Placed>>,
+        fixed: Standings,
+        held: Standings,
+        named_vfs: BTreeMap<PciAddress, usize>,
         demand: BTreeMap<ProfileName, f64>,
     ) -> Self {
+        let gpus = &observed.gpus;
+        let opened = fixed.keys().copied().collect();
+        let mut placed = fixed;
+        for (address, held) in held {
+            placed.entry(address).or_default().extend(held);
+        }
         let mut capacity: BTreeMap<&ProfileName, u32> = BTreeMap::new();
         for gpu in gpus.values() {
             for profile in &gpu.profiles {
@@ -45,7 +61,17 @@ impl<'a> Room<'a> {
         }
         let gpus: BTreeMap<_, _> = gpus.iter().map(|(address, gpu)| (*address, gpu)).collect();
         let addresses: Vec<PciAddress> = gpus.keys().copied().collect();
-        let mut room = Self { gpus, closed, placed, demand, capacity, fitting: BTreeMap::new(), keys: BTreeMap::new() };
+        let mut room = Self {
+            gpus,
+            closed,
+            placed,
+            opened,
+            named_vfs,
+            demand,
+            capacity,
+            fitting: BTreeMap::new(),
+            keys: BTreeMap::new(),
+        };
         for address in addresses {
             room.index(address);
         }
@@ -79,6 +105,10 @@ impl<'a> Room<'a> {
         }
         let tenants: Vec<Tenant<'_>> =
             left.iter().map(|placed| Tenant { profile: placed.profile.as_ref(), start: placed.start }).collect();
+        let named = self.named_vfs.get(&address).copied().unwrap_or(0);
+        if named > 0 && tenants.len() + named >= gpu.vfs.len() {
+            return Err(Refusal::NoVf);
+        }
         gpu.fit(&tenants, profile, None)
     }
 
@@ -88,8 +118,16 @@ impl<'a> Room<'a> {
         ready && !self.closed.contains_key(&address)
     }
 
+    /// Whoever is placed next may take this PF as opened.
+    pub(super) fn open(&mut self, address: PciAddress) {
+        if self.opened.insert(address) {
+            self.index(address);
+        }
+    }
+
     /// One more is there.
     pub(super) fn take(&mut self, address: PciAddress, placed: Placed) {
+        self.opened.insert(address);
         self.placed.entry(address).or_default().push(placed);
         self.index(address);
     }
@@ -143,10 +181,11 @@ impl<'a> Room<'a> {
     }
 
     fn key(&self, gpu: &Gpu, profile: &ProfileName) -> Key {
-        let empty = self.placed.get(&gpu.address).is_none_or(Vec::is_empty);
         match gpu.partitioning {
             // Opening an empty PF binds it to one size.
-            Partitioning::EqualSize { .. } if empty => (true, self.cost_of_opening(gpu, profile), gpu.address),
+            Partitioning::EqualSize { .. } if !self.opened.contains(&gpu.address) => {
+                (true, self.cost_of_opening(gpu, profile), gpu.address)
+            }
             _ => (false, 0, gpu.address),
         }
     }

@@ -43,4 +43,18 @@ pub(super) fn carry_out(scene: &mut Scene, step: &Step) {
         }
         Step::ShutDownDomain { domain } => observed.domains.get_mut(domain).unwrap().power = Power::Off,
     }
+    // A device is open while its domain runs.
+    for domain in observed.domains.values() {
+        for hostdev in &domain.hostdevs {
+            let vgpu = observed.gpus.values_mut().find_map(|gpu| gpu.vgpus.get_mut(&hostdev.device));
+            if let Some(vgpu) = vgpu.filter(|_| domain.power == Power::Off) {
+                vgpu.opened = Opened::No;
+            }
+        }
+    }
+    if let Step::DetachHostdev { device, .. } = step
+        && let Some(vgpu) = observed.gpus.values_mut().find_map(|gpu| gpu.vgpus.get_mut(device))
+    {
+        vgpu.opened = Opened::No;
+    }
 }

@@ -125,17 +125,21 @@ fn an_idle_device_at_the_wrong_place_is_made_anew() {
             large: reserved -> 3b L-12Q at 0
             small: reserved -> 3b L-6Q at 18
             round 1
-            * attach 3b.1 to small
+            * clear 3b.1 L-6Q
             round 2
-            * start small
-            * set 3b.2 L-12Q at 12
+            * set 3b.1 L-6Q at 18
             round 3
-            * attach 3b.2 to large
+            * attach 3b.1 to small
             round 4
+            * start small
+            * set 3b.2 L-12Q at 0
+            round 5
+            * attach 3b.2 to large
+            round 6
             * start large
-            large: reserved -> 3b L-12Q at 12
-            small: reserved -> 3b L-6Q at 0
-        "]],
+            large: reserved -> 3b L-12Q at 0
+            small: reserved -> 3b L-6Q at 18
+        "#]],
     );
 }
 

@@ -84,6 +84,8 @@ fn after_the_grace_it_is_shut_down_and_everything_goes_back() {
             * shut down vm1
             round 2
             * detach 3b.1 from vm1
+            round 3
+            * clear 3b.1 A-4Q
             vm1: below-take
         "]],
     );
@@ -119,6 +121,8 @@ fn a_live_device_is_unplugged_and_its_desktop_runs_on() {
             vm1: below-release
             round 1
             * detach 3b.1 from vm1 live
+            round 2
+            * clear 3b.1 A-4Q
             vm1: below-take
         "]],
     );
@@ -156,6 +160,8 @@ fn a_guest_that_refused_is_shut_down() {
             * shut down vm1
             round 2
             * detach 3b.1 from vm1
+            round 3
+            * clear 3b.1 A-4Q
             vm1: below-take
         "]],
     );
@@ -174,8 +180,8 @@ fn a_guest_that_refused_keeps_its_room_where_desktops_are_not_shut_down() {
         ",
         &expect![[r"
             vm1: unplug-pending
-            vm2: reserved -> 3b A-8Q
-        "]],
+            vm2: no-capacity
+        "#]],
     );
 }
 
@@ -289,13 +295,21 @@ fn a_wish_for_another_profile_changes_the_device() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 cold A-4Q running p=40% has=3b.1 held=60m asks=A-8Q
         ",
-        &expect![[r"
-            vm1: no-capacity, shut down
+        &expect![[r#"
+            vm1: waiting -> 3b A-8Q, shut down
             round 1
             * shut down vm1
             round 2
             * detach 3b.1 from vm1
-            vm1: no-capacity
-        "]],
+            round 3
+            * clear 3b.1 A-4Q
+            round 4
+            * set 3b.1 A-8Q
+            round 5
+            * attach 3b.1 to vm1
+            round 6
+            * start vm1
+            vm1: waiting -> 3b A-8Q
+        "#]],
     );
 }
