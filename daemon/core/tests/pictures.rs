@@ -11,6 +11,8 @@ mod pictures {
     mod trouble;
     mod users;
 
+    use std::fmt::Write as _;
+
     use expect_test::Expect;
     use headstart_core::check::Judge;
     use headstart_core::plan::{Plan, plan};
@@ -37,7 +39,7 @@ mod pictures {
                 expected.assert_eq(&text);
                 return;
             }
-            text += &format!("round {n}\n");
+            writeln!(text, "round {n}").unwrap();
             text += &scene.steps_text(&steps);
             for step in &steps {
                 host::carry_out(&mut scene, step);

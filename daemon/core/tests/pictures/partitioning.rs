@@ -139,7 +139,7 @@ fn an_idle_device_at_the_wrong_place_is_made_anew() {
             * start large
             large: reserved -> 3b L-12Q at 0
             small: reserved -> 3b L-6Q at 18
-        "#]],
+        "]],
     );
 }
 

@@ -73,30 +73,30 @@ fn what_is_in_use_is_not_taken() {
     check_steps(
         SCENE,
         &[detach("used", 1, true)],
-        &expect![[r#"
+        &expect![[r"
         detach 0000:3b:00.1 from used while it runs: somebody is there, or that is not known
-    "#]],
+    "]],
     );
     check_steps(
         SCENE,
         &[Step::ShutDownDomain { domain: Scene::uuid("used") }],
-        &expect![[r#"
+        &expect![[r"
         shut down used: somebody is there, or that is not known
-    "#]],
+    "]],
     );
     check_steps(
         SCENE,
         &[Step::ClearVgpuType { gpu: pf("3b"), vf: vf(1), profile: small() }],
-        &expect![[r#"
+        &expect![[r"
         take A-4Q from VF 0000:3b:00.1 of 0000:3b:00.0: a domain names it
-    "#]],
+    "]],
     );
     check_steps(
         SCENE,
         &[detach("other", 3, false)],
-        &expect![[r#"
+        &expect![[r"
         detach 0000:3b:00.3 from other: the domain is not managed
-    "#]],
+    "]],
     );
 }
 
@@ -105,19 +105,19 @@ fn strangers_devices_stay() {
     let scene: Scene = SCENE.parse().unwrap();
     let idle = Scene::uuid("idle").mdev();
     let devices = scene.observed.gpus[&pf("5e")].vgpus.keys();
-    let alien = devices.filter_map(|device| match device {
+    let mut alien = devices.filter_map(|device| match device {
         DeviceId::Mdev(uuid) if *uuid != idle => Some(*uuid),
         _ => None,
     });
-    let uuid = alien.last().unwrap();
+    let uuid = alien.next_back().unwrap();
     let text = judged(SCENE, |judge| judge.round(&[Step::RemoveMdev { gpu: pf("5e"), profile: small(), uuid }]));
     assert!(text.contains("a stranger made it"), "{text}");
     check_steps(
         SCENE,
         &[set(3, "A-4Q")],
-        &expect![[r#"
+        &expect![[r"
         make VF 0000:3b:00.3 of 0000:3b:00.0 a A-4Q: a domain names the VF
-    "#]],
+    "]],
     );
 }
 
@@ -127,20 +127,20 @@ fn one_step_for_each_pf_and_domain() {
     check_steps(
         SCENE,
         &[clear.clone(), set(4, "A-4Q")],
-        &expect![[r#"
+        &expect![[r"
         make VF 0000:3b:00.4 of 0000:3b:00.0 a A-4Q: its PF has a step already
-    "#]],
+    "]],
     );
     let attach = |device, gpu| Step::AttachHostdev { gpu, domain: Scene::uuid("idle"), device, live: false };
     let both = [attach(DeviceId::Vf(vf(2)), pf("3b")), attach(DeviceId::Mdev(Scene::uuid("idle").mdev()), pf("5e"))];
     check_steps(
         SCENE,
         &both,
-        &expect![[r#"
+        &expect![[r"
         attach mdev:idle to idle: its domain has a step already
-    "#]],
+    "]],
     );
-    check_steps(SCENE, &[clear], &expect![[r#""#]]);
+    check_steps(SCENE, &[clear], &expect![[""]]);
 }
 
 #[test]
@@ -148,17 +148,17 @@ fn what_is_made_fits() {
     check_steps(
         SCENE,
         &[set(4, "A-8Q")],
-        &expect![[r#"
+        &expect![[r"
         what is made on 0000:3b:00.0 does not fit beside all that is there: more than its framebuffer
-    "#]],
+    "]],
     );
     let create = Step::CreateMdev { gpu: pf("5e"), profile: small(), uuid: Scene::uuid("third").mdev(), start: None };
     check_steps(
         SCENE,
         &[create],
-        &expect![[r#"
+        &expect![[r"
         what is made on 0000:5e:00.0 does not fit beside all that is there: more than the profile's instances
-    "#]],
+    "]],
     );
 }
 
@@ -167,25 +167,25 @@ fn nothing_is_destroyed_in_the_dark() {
     let clear = Step::ClearVgpuType { gpu: pf("3b"), vf: vf(2), profile: small() };
     check_steps(
         &format!("gap domains\n{SCENE}"),
-        &[clear.clone()],
-        &expect![[r#"
+        std::slice::from_ref(&clear),
+        &expect![[r"
         take A-4Q from VF 0000:3b:00.2 of 0000:3b:00.0: the list of domains was not read
-    "#]],
+    "]],
     );
     let unknown = SCENE.replace("vfs=4", "vfs=4 state=unknown");
     check_steps(
         &unknown,
         &[clear],
-        &expect![[r#"
+        &expect![[r"
         take A-4Q from VF 0000:3b:00.2 of 0000:3b:00.0: its PF is not ready
-    "#]],
+    "]],
     );
     check_steps(
         SCENE,
         &[Step::StartDomain { domain: Scene::uuid("dark") }],
-        &expect![[r#"
+        &expect![[r"
         start dark: it is not off
-    "#]],
+    "]],
     );
 }
 
@@ -200,19 +200,19 @@ fn what_is_desired_fits() {
     let bad = desired(&[("idle", want("3b", "A-8Q"))]);
     expect![[r"
         what is desired does not fit on 0000:3b:00.0: two sizes
-    "#]]
+    "]]
     .assert_eq(&judged(SCENE, |judge| judge.desired(&bad)));
     let bad = desired(&[("idle", want("5e", "A-4Q")), ("third", want("5e", "A-4Q"))]);
     expect![[r"
         what is desired does not fit on 0000:5e:00.0: more than the profile's instances
-    "#]]
+    "]]
     .assert_eq(&judged(SCENE, |judge| judge.desired(&bad)));
     let mut bad = desired(&[("other", want("3b", "A-4Q"))]);
     bad.shut_down.insert(Scene::uuid("used"));
     expect![[r"
         other is not managed and is to have a device
         used is to be shut down and is not idle, or is to be left alone
-    "#]]
+    "]]
     .assert_eq(&judged(SCENE, |judge| judge.desired(&bad)));
     let good = desired(&[("idle", want("3b", "A-4Q")), ("third", want("5e", "A-4Q"))]);
     expect![[""]].assert_eq(&judged(SCENE, |judge| judge.desired(&good)));

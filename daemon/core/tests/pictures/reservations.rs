@@ -181,7 +181,7 @@ fn a_guest_that_refused_keeps_its_room_where_desktops_are_not_shut_down() {
         &expect![[r"
             vm1: unplug-pending
             vm2: no-capacity
-        "#]],
+        "]],
     );
 }
 
@@ -295,7 +295,7 @@ fn a_wish_for_another_profile_changes_the_device() {
           + 3b.1 A-4Q open=vm1
         desktop vm1 cold A-4Q running p=40% has=3b.1 held=60m asks=A-8Q
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: waiting -> 3b A-8Q, shut down
             round 1
             * shut down vm1
@@ -310,6 +310,6 @@ fn a_wish_for_another_profile_changes_the_device() {
             round 6
             * start vm1
             vm1: waiting -> 3b A-8Q
-        "#]],
+        "]],
     );
 }

@@ -62,10 +62,10 @@ fn a_device_that_is_open_though_no_domain_names_it_stays() {
         desktop vm1 cold A-4Q off p=1%
         desktop vm2 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: unknown, hands off
             vm2: unknown, hands off
-        "#]],
+        "]],
     );
 }
 
@@ -80,7 +80,7 @@ fn a_vf_that_a_stranger_names_is_not_given_away() {
         desktop vm1 cold A-4Q off p=60%
         desktop vm2 cold A-4Q off p=50%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: reserved -> 3b A-4Q
             vm2: no-capacity
             round 1
@@ -91,7 +91,7 @@ fn a_vf_that_a_stranger_names_is_not_given_away() {
             * start vm1
             vm1: reserved -> 3b A-4Q
             vm2: no-capacity
-        "#]],
+        "]],
     );
 }
 
@@ -126,11 +126,11 @@ fn without_the_list_of_domains_nothing_is_taken_away() {
         desktop vm2 cold A-4Q running p=1% has=3b.2 held=60m left=20m
         desktop vm3 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: below-release
             vm2: below-release, shut down
             vm3: reserved -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -178,10 +178,10 @@ fn a_gpu_that_could_not_be_read_is_left_alone() {
         desktop vm1 cold A-4Q off p=1% has=3b.1 held=60m
         desktop vm2 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: unknown, hands off
             vm2: no-capacity
-        "#]],
+        "]],
     );
 }
 
@@ -195,7 +195,7 @@ fn a_gpu_that_was_not_seen_keeps_its_devices_in_their_desktops() {
         desktop vm1 cold A-4Q off p=60% has=mdev:vm1 held=60m
         desktop vm2 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: unknown, hands off
             vm2: reserved -> 5e A-4Q
         "]],
@@ -288,7 +288,7 @@ fn after_a_reboot_whoever_waits_gets_a_device() {
           A-8Q 8192 x3
         desktop vm1 cold A-4Q off has=mdev:vm1 waiting=1m
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: waiting -> 3b A-4Q
             round 1
             * detach mdev:vm1 from vm1
@@ -299,7 +299,7 @@ fn after_a_reboot_whoever_waits_gets_a_device() {
             round 4
             * start vm1
             vm1: arriving -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -313,7 +313,7 @@ fn after_a_reboot_a_vf_goes_to_whoever_needs_it() {
         desktop gone cold A-4Q off p=1% has=3b.1 held=60m
         desktop vm1 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             gone: below-take
             vm1: reserved -> 3b A-4Q
             round 1
@@ -326,7 +326,7 @@ fn after_a_reboot_a_vf_goes_to_whoever_needs_it() {
             * start vm1
             gone: below-take
             vm1: reserved -> 3b A-4Q
-        "#]],
+        "]],
     );
 }
 
@@ -340,8 +340,8 @@ fn a_vgpu_of_unknown_profile_closes_its_gpu() {
           + 3b.1 ?
         desktop vm1 cold A-4Q off p=60%
         ",
-        &expect![[r#"
+        &expect![[r"
             vm1: no-capacity
-        "#]],
+        "]],
     );
 }

@@ -143,12 +143,12 @@ fn a_desktop_that_cannot_let_go_is_no_victim() {
         desktop free cold A-4Q off p=10% has=3b.2 held=60m
         desktop user cold A-4Q off waiting=1m
         ",
-        &expect![[r#"
+        &expect![[r"
             free: outranked
             stuck: reserved -> 3b A-4Q
             user: waiting -> 3b A-4Q
             * detach 3b.2 from free
-        "#]],
+        "]],
     );
 }
 
