@@ -7,8 +7,6 @@
 mod document;
 mod duration;
 mod fragment;
-mod pattern;
-mod rules;
 pub mod simulation;
 mod value;
 mod write;
@@ -16,7 +14,8 @@ mod write;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use headstart_core::id::{DesktopName, PciAddress, PoolName, ProfileName, UserName};
+use headstart_core::desktop::Rule;
+use headstart_core::id::PciAddress;
 use headstart_core::policy::Policy;
 use headstart_core::unit::Span;
 use jiff::civil;
@@ -24,7 +23,6 @@ use jiff::tz::TimeZone;
 
 use self::document::Problem;
 use self::fragment::Fragment;
-pub use self::pattern::NamePattern;
 use crate::status::Mode;
 
 /// Folders that hold `headstart.toml` and `headstart.toml.d/*.toml`, each overriding the ones before it.
@@ -43,8 +41,8 @@ pub struct Config {
     pub policy: Policy,
     /// At least so often the host is looked at, also when nothing woke the daemon.
     pub poll: Span,
-    /// What is said about desktops, in the order of the files: for each setting the last matching rule that has it wins.
-    pub desktop_rules: Vec<DesktopRule>,
+    /// What the `[[desktop]]` entries say, in the order of the files: of each setting the last fitting rule that has it wins.
+    pub desktop_rules: Vec<Rule>,
     /// PFs the administrator gave to headstart; each once, in order of address.
     pub gpus: Vec<PciAddress>,
     /// The files it came from, in the order they were read.
@@ -94,76 +92,6 @@ impl Zone {
     /// Its offsets and their changes.
     pub fn rules(&self) -> &TimeZone {
         &self.rules
-    }
-}
-
-/// How a desktop gets its device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Attach {
-    /// Into the definition of a desktop that is shut off, which is then started.
-    #[default]
-    Cold,
-    /// Plugged into the running desktop.
-    Live,
-    /// Nothing ahead; only when asked.
-    Request,
-}
-
-impl Attach {
-    /// `cold`, `live`, `request`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Cold => "cold",
-            Self::Live => "live",
-            Self::Request => "request",
-        }
-    }
-}
-
-/// One `[[desktop]]`: what it says about the desktops whose name fits. What is not set leaves earlier rules in force.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DesktopRule {
-    /// Which desktops.
-    pub name: NamePattern,
-    /// The one user of a dedicated desktop.
-    pub user: Option<UserName>,
-    /// The pool of a pooled desktop.
-    pub pool: Option<PoolName>,
-    /// In order of wish.
-    pub profiles: Option<Vec<ProfileName>>,
-    /// How it gets its device.
-    pub attach: Option<Attach>,
-    /// Higher goes first; 0 if never set.
-    pub priority: Option<i32>,
-    /// Zone of its user.
-    pub time_zone: Option<Zone>,
-    /// Lead time until the desktop's own is learned.
-    pub lead: Option<Span>,
-    /// The user's department, for the forecast.
-    pub department: Option<String>,
-    /// The user's role, for the forecast.
-    pub role: Option<String>,
-    /// Whether devices are reserved ahead for it; true if never set.
-    pub preallocate: Option<bool>,
-}
-
-impl DesktopRule {
-    fn overridden_by(self, later: Self) -> Self {
-        let has_owner = later.user.is_some() || later.pool.is_some();
-        let (user, pool) = if has_owner { (later.user, later.pool) } else { (self.user, self.pool) };
-        Self {
-            name: later.name,
-            user,
-            pool,
-            profiles: later.profiles.or(self.profiles),
-            attach: later.attach.or(self.attach),
-            priority: later.priority.or(self.priority),
-            time_zone: later.time_zone.or(self.time_zone),
-            lead: later.lead.or(self.lead),
-            department: later.department.or(self.department),
-            role: later.role.or(self.role),
-            preallocate: later.preallocate.or(self.preallocate),
-        }
     }
 }
 
@@ -226,14 +154,6 @@ impl Config {
     /// All its mistakes, or that it cannot be read.
     pub fn load_file(file: &Path) -> Result<Self, ConfigErrors> {
         Self::read(vec![file.to_owned()], Vec::new())
-    }
-
-    /// What the rules together say about a desktop: key by key the last rule that fits and has it. None: no rule fits.
-    /// A later `user` replaces an earlier `pool`, and the other way round.
-    pub fn desktop(&self, name: &DesktopName) -> Option<DesktopRule> {
-        let mut fitting = self.desktop_rules.iter().filter(|rule| rule.name.matches(name)).cloned();
-        let first = fitting.next()?;
-        Some(fitting.fold(first, DesktopRule::overridden_by))
     }
 
     /// The configuration as one file, with every default: what `--check-config` prints.

@@ -167,14 +167,19 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     let simulation = Simulation::new(&file, future, start, arguments.speed, arguments.simulate_state.as_deref())?;
     let clock = Clock::Virtual(simulation.clock.clone());
     let zone = config.forecast.time_zone.rules().clone();
-    let settings =
-        Settings { policy: config.policy.clone(), rules: config.rules(), zone: zone.clone(), mode: config.mode };
+    let settings = Settings {
+        policy: config.policy.clone(),
+        rules: config.desktop_rules.clone(),
+        zone: zone.clone(),
+        mode: config.mode,
+    };
     let zone_name = zone.iana_name().unwrap_or_default().to_owned();
     let subjects = Simulation::subjects(&file, &zone_name);
     let history = learning::learn(store.path(), &subjects, clock.now())?;
     let model_path = path.with_file_name("model.json");
     let mut memory = Memory::new(history, learning::kept(&model_path).unwrap_or_default());
     memory.subjects = subjects;
+    memory.leads = learning::learn_leads(store.path(), clock.now())?;
 
     let (to_loop, messages) = mpsc::channel(MESSAGES);
     let (status, shown) = watch::channel(Arc::default());

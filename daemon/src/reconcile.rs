@@ -510,6 +510,9 @@ impl Reconcile {
                     let why = took
                         .map_or_else(|| "attached and up".to_owned(), |took| format!("attached and up after {took}"));
                     self.decide(round.now, Some(&name), "ready", &why);
+                    if let Some(took) = took.filter(|took| *took <= memory::LONGEST_LEAD) {
+                        self.parts.store.record(Record::Prepared { desktop: name, at: round.now, took });
+                    }
                 }
                 Happened::Detached { used } => {
                     if !used {

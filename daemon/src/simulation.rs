@@ -202,7 +202,6 @@ fn uuid_of(name: &str) -> Uuid {
 }
 
 fn domain(domain: &file::SimulatedDomain) -> SimDomain {
-    let attach = AttachMode::from(domain.attach);
     SimDomain {
         uuid: DomainUuid::new(uuid_of(domain.name.as_str())),
         name: domain.name.clone(),
@@ -210,7 +209,7 @@ fn domain(domain: &file::SimulatedDomain) -> SimDomain {
             user: domain.user.clone(),
             pool: domain.pool.clone(),
             profiles: Some(domain.profiles.clone()),
-            attach: Some(attach),
+            attach: Some(domain.attach),
             priority: Some(domain.priority),
             time_zone: domain.time_zone.as_ref().map(|zone| zone.rules().clone()),
             lead: None,
@@ -218,7 +217,7 @@ fn domain(domain: &file::SimulatedDomain) -> SimDomain {
         }),
         boot: domain.boot,
         refuses_unplug: domain.guest_refuses_unplug,
-        running: attach == AttachMode::Live,
+        running: domain.attach == AttachMode::Live,
         foreign: None,
     }
 }

@@ -180,6 +180,15 @@ impl Store {
         read::sessions(&connection, since, f).map_err(|error| StoreError::read(path, error))
     }
 
+    /// Gives to `f` how long each preparation since then took, oldest first, as [`Store::stream_sessions`] does.
+    ///
+    /// # Errors
+    /// The history cannot be read.
+    pub fn stream_preparations(path: &Path, since: Time, f: impl FnMut(DesktopName, Span)) -> Result<(), StoreError> {
+        let connection = schema::open_read_only(path)?;
+        read::preparations(&connection, since, f).map_err(|error| StoreError::read(path, error))
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply))?;

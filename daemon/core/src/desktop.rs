@@ -95,11 +95,57 @@ impl Settings {
     }
 }
 
+/// A pattern over desktop names: `*` is any text, `?` any one character, everything else itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePattern(String);
+
+impl NamePattern {
+    /// The pattern with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether the whole name fits.
+    pub fn matches(&self, name: &DesktopName) -> bool {
+        let pattern: Vec<char> = self.0.chars().collect();
+        let name: Vec<char> = name.as_str().chars().collect();
+        let (mut p, mut n) = (0, 0);
+        // Where to go on if the last star took one character too few; each star is tried anew only from its own place,
+        // so the time is at most the product of the lengths.
+        let mut retry: Option<(usize, usize)> = None;
+        while n < name.len() {
+            match pattern.get(p) {
+                Some('*') => {
+                    retry = Some((p, n));
+                    p += 1;
+                }
+                Some(c) if *c == '?' || *c == name[n] => {
+                    p += 1;
+                    n += 1;
+                }
+                _ => {
+                    let Some((star, taken)) = retry else { return false };
+                    retry = Some((star, taken + 1));
+                    p = star + 1;
+                    n = taken + 1;
+                }
+            }
+        }
+        pattern[p..].iter().all(|c| *c == '*')
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Settings for all desktops whose name matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// `*` stands for any text, `?` for one character.
-    pub pattern: String,
+    /// Which desktops.
+    pub pattern: NamePattern,
     /// What it says.
     pub settings: Settings,
 }
@@ -143,7 +189,7 @@ pub enum BadDesktop {
 /// It opted in, but what it says is not enough.
 pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Result<Option<Desktop>, BadDesktop> {
     let mut settings = domain.settings.clone();
-    for rule in rules.iter().rev().filter(|rule| matches(&rule.pattern, domain.name.as_str())) {
+    for rule in rules.iter().rev().filter(|rule| rule.pattern.matches(&domain.name)) {
         settings = Some(settings.unwrap_or_default().or(&rule.settings));
     }
     let Some(settings) = settings else { return Ok(None) };
@@ -166,35 +212,6 @@ pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Resu
     }))
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for any text and `?` for one character. Linear in practice: on a
-/// mismatch only the last star is retried.
-pub fn matches(pattern: &str, text: &str) -> bool {
-    let (p, t): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut i, mut j) = (0, 0);
-    let mut star = None;
-    while j < t.len() {
-        match p.get(i) {
-            Some('*') => {
-                star = Some((i, j));
-                i += 1;
-            }
-            Some(c) if *c == '?' || *c == t[j] => {
-                i += 1;
-                j += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    i = at + 1;
-                    j = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    p[i..].iter().all(|c| *c == '*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,17 +219,28 @@ mod tests {
 
     #[test]
     fn patterns() {
-        for (pattern, text, want) in [
+        for (pattern, name, want) in [
+            ("*", "a", true),
             ("vm*", "vm001", true),
+            ("vm*", "vm", true),
             ("vm00?", "vm001", true),
             ("*-win-*", "x-win-y", true),
             ("*a*b", "aab", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("ä?", "äö", true),
             ("vm", "vm1", false),
-            ("", "", true),
-            ("?", "", false),
+            ("v?m", "vm", false),
+            ("", "a", false),
+            ("?", "ab", false),
         ] {
-            assert_eq!(matches(pattern, text), want, "{pattern} {text}");
+            assert_eq!(NamePattern::new(pattern).matches(&name.parse().unwrap()), want, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn many_stars_do_not_take_for_ever() {
+        let pattern = NamePattern::new("*a".repeat(60) + "b");
+        assert!(!pattern.matches(&"a".repeat(255).parse().unwrap()));
     }
 
     #[test]
@@ -233,14 +261,24 @@ mod tests {
         let zone = TimeZone::UTC;
         assert_eq!(resolve(&domain, &[], &zone), Ok(None));
         let rules = [
-            Rule { pattern: "vm*".into(), settings: settings(Some(1), "A") },
-            Rule { pattern: "vm1".into(), settings: settings(None, "B") },
+            Rule { pattern: NamePattern::new("vm*"), settings: settings(Some(1), "A") },
+            Rule { pattern: NamePattern::new("vm1"), settings: settings(None, "B") },
         ];
         let desktop = resolve(&domain, &rules, &zone).unwrap().unwrap();
         assert_eq!((desktop.priority, desktop.profiles[0].as_str()), (1, "B"));
         domain.settings = Some(settings(Some(7), "C"));
         let desktop = resolve(&domain, &rules, &zone).unwrap().unwrap();
         assert_eq!((desktop.priority, desktop.profiles[0].as_str()), (7, "C"));
+        let pooled = Rule {
+            pattern: NamePattern::new("*"),
+            settings: Settings { pool: Some("p".parse().unwrap()), ..settings(None, "A") },
+        };
+        let owned = Rule {
+            pattern: NamePattern::new("vm1"),
+            settings: Settings { user: Some("ada".parse().unwrap()), ..Settings::default() },
+        };
+        let desktop = resolve(&domain, &[pooled, owned], &zone).unwrap().unwrap();
+        assert_eq!(desktop.subject, Subject::Desktop(domain.name.clone()), "a later user replaces an earlier pool");
         domain.settings = Some(Settings::default());
         assert_eq!(resolve(&domain, &[], &zone), Err(BadDesktop::NoProfile));
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::desktop::{AttachMode, Desktop};
-use crate::id::DomainUuid;
+use crate::id::{DesktopName, DomainUuid};
 use crate::policy::Policy;
 use crate::track::READY_BEFORE;
 use crate::unit::Span;
@@ -16,13 +16,13 @@ const ENOUGH: usize = 3;
 /// Lead times of all desktops.
 #[derive(Clone, Debug, Default)]
 pub struct Leads {
-    taken: BTreeMap<DomainUuid, VecDeque<Span>>,
+    taken: BTreeMap<DesktopName, VecDeque<Span>>,
 }
 
 impl Leads {
     /// From the first step until ready it took this long.
-    pub fn record(&mut self, desktop: DomainUuid, took: Span) {
-        let taken = self.taken.entry(desktop).or_default();
+    pub fn record(&mut self, desktop: &DesktopName, took: Span) {
+        let taken = self.taken.entry(desktop.clone()).or_default();
         if taken.len() == KEPT {
             taken.pop_front();
         }
@@ -35,7 +35,7 @@ impl Leads {
             AttachMode::Live => policy.lead_live,
             AttachMode::Cold | AttachMode::Request => policy.lead_cold,
         });
-        let learned = self.taken.get(&desktop.uuid).filter(|taken| desktop.lead.is_none() && taken.len() >= ENOUGH);
+        let learned = self.taken.get(&desktop.name).filter(|taken| desktop.lead.is_none() && taken.len() >= ENOUGH);
         let takes = learned.map_or(fixed, |taken| {
             let mut sorted: Vec<Span> = taken.iter().copied().collect();
             sorted.sort_unstable();
@@ -73,10 +73,10 @@ mod tests {
         let (mut leads, policy) = (Leads::default(), Policy::default());
         assert_eq!(leads.lead(&desktop, &policy), Span::minutes(3));
         for seconds in [30, 31, 32, 33, 34, 35, 36, 37, 38, 300] {
-            leads.record(desktop.uuid, Span::seconds(seconds));
+            leads.record(&desktop.name, Span::seconds(seconds));
         }
         assert_eq!(leads.lead(&desktop, &policy), Span::seconds(98));
-        leads.record(desktop.uuid, Span::seconds(300));
+        leads.record(&desktop.name, Span::seconds(300));
         assert_eq!(leads.lead(&desktop, &policy), Span::seconds(360));
         let fixed = Desktop { lead: Some(Span::minutes(5)), ..desktop };
         assert_eq!(leads.lead(&fixed, &policy), Span::minutes(6));

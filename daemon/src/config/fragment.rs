@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use headstart_core::desktop::{NamePattern, Rule, Settings};
 use headstart_core::id::PciAddress;
 use headstart_core::policy::Policy;
 use headstart_core::unit::{Probability, Span};
 use jiff::civil;
 
 use super::document::{At, Document, Problem, Section};
-use super::{Config, DesktopRule, Forecast, History, NamePattern, Zone, value};
+use super::{Config, Forecast, History, Zone, value};
 use crate::status::Mode;
 
 /// One file, or several merged.
@@ -28,7 +29,7 @@ pub(in crate::config) struct Fragment {
     poll: Option<At<Span>>,
     lead_cold: Option<At<Span>>,
     lead_live: Option<At<Span>>,
-    desktops: Vec<DesktopRule>,
+    desktops: Vec<Rule>,
     gpus: Vec<At<PciAddress>>,
 }
 
@@ -136,7 +137,7 @@ fn or<T>(value: Option<At<T>>, default: T) -> T {
     value.map_or(default, |at| at.value)
 }
 
-fn desktop(section: &Section) -> Option<DesktopRule> {
+fn desktop(section: &Section) -> Option<Rule> {
     // What no name may hold no pattern may either.
     let name = section.need("name", value::desktop);
     let user = section.get("user", value::user);
@@ -146,20 +147,17 @@ fn desktop(section: &Section) -> Option<DesktopRule> {
         section.problem(&pool.place, &what);
     }
     let profiles = profiles(section);
-    let rule = DesktopRule {
-        name: NamePattern::new(String::new()),
+    let settings = Settings {
         user: user.map(|at| at.value),
         pool: pool.map(|at| at.value),
         profiles,
         attach: section.get("attach", value::attach).map(|at| at.value),
         priority: section.get("priority", value::integer(-1000..=1000)).map(|at| at.value as i32),
-        time_zone: section.get("time-zone", value::zone).map(|at| at.value),
+        time_zone: section.get("time-zone", value::zone).map(|at| at.value.rules().clone()),
         lead: section.get("lead", value::span(Span::ZERO..=LONGEST_LEAD)).map(|at| at.value),
-        department: section.get("department", value::label).map(|at| at.value),
-        role: section.get("role", value::label).map(|at| at.value),
         preallocate: section.get("preallocate", value::boolean).map(|at| at.value),
     };
-    name.map(|name| DesktopRule { name: NamePattern::new(name.value.to_string()), ..rule })
+    name.map(|name| Rule { pattern: NamePattern::new(name.value.to_string()), settings })
 }
 
 /// `profile` for one, `profiles` for several in order of wish.

@@ -7,11 +7,12 @@ mod parse;
 
 use std::path::Path;
 
+use headstart_core::desktop::AttachMode;
 use headstart_core::id::{DesktopName, PciAddress, PoolName, ProfileName, UserName};
 use headstart_core::unit::{FramebufferMib, Span, Time};
 
 use super::document::{Document, Problem};
-use super::{Attach, ConfigErrors, Zone};
+use super::{ConfigErrors, Zone};
 
 /// A made-up host.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -118,7 +119,7 @@ pub struct SimulatedDomain {
     /// Its name.
     pub name: DesktopName,
     /// How it gets its device.
-    pub attach: Attach,
+    pub attach: AttachMode,
     /// In order of wish.
     pub profiles: Vec<ProfileName>,
     /// Higher goes first.
@@ -133,10 +134,6 @@ pub struct SimulatedDomain {
     pub boot: Span,
     /// Whether its guest refuses to let a device go.
     pub guest_refuses_unplug: bool,
-    /// For the forecast.
-    pub department: Option<String>,
-    /// For the forecast.
-    pub role: Option<String>,
 }
 
 /// Something that goes wrong.

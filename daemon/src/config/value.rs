@@ -4,14 +4,15 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use headstart_core::desktop::AttachMode;
 use headstart_core::id::{DesktopName, PciAddress, PoolName, ProfileName, UserName};
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use jiff::civil;
 use toml::de::DeValue;
 
+use super::Zone;
 use super::document::suggest;
 use super::duration::{parse_span, write_span};
-use super::{Attach, Zone};
 use crate::status::Mode;
 
 /// What kind of value it is, in words.
@@ -153,8 +154,8 @@ pub(in crate::config) fn mode(value: &DeValue) -> Result<Mode, String> {
     word(&[("shadow", Mode::Shadow), ("armed", Mode::Armed)])(value)
 }
 
-pub(in crate::config) fn attach(value: &DeValue) -> Result<Attach, String> {
-    word(&[("cold", Attach::Cold), ("live", Attach::Live), ("request", Attach::Request)])(value)
+pub(in crate::config) fn attach(value: &DeValue) -> Result<AttachMode, String> {
+    word(&[("cold", AttachMode::Cold), ("live", AttachMode::Live), ("request", AttachMode::Request)])(value)
 }
 
 /// A core name; its own rule is the refusal.
@@ -197,7 +198,7 @@ pub(in crate::config) fn pci_address(value: &DeValue) -> Result<PciAddress, Stri
         .map_err(|error: headstart_core::id::BadId| error.to_string())
 }
 
-/// A word of the organisation: a department, a role.
+/// A name without rules: of a board, of a series.
 pub(in crate::config) fn label(value: &DeValue) -> Result<String, String> {
     match value.as_str().filter(|text| !text.trim().is_empty() && text.len() <= 255) {
         Some(text) => Ok(text.to_owned()),

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use headstart_core::desktop::Rule;
 use headstart_core::id::{PoolName, UserName};
 
+use super::Config;
 use super::duration::write_span;
-use super::{Config, DesktopRule};
 use crate::status::Mode;
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -46,8 +47,9 @@ pub(super) fn to_toml(config: &Config) -> String {
     out
 }
 
-fn desktop(out: &mut String, rule: &DesktopRule) {
-    line(out, format_args!("\n[[desktop]]\nname = {}", quoted(&rule.name.to_string())));
+fn desktop(out: &mut String, rule: &Rule) {
+    line(out, format_args!("\n[[desktop]]\nname = {}", quoted(&rule.pattern.to_string())));
+    let rule = &rule.settings;
     let mut text = |key: &str, value: Option<&str>| {
         if let Some(value) = value {
             line(out, format_args!("{key} = {}", quoted(value)));
@@ -55,11 +57,9 @@ fn desktop(out: &mut String, rule: &DesktopRule) {
     };
     text("user", rule.user.as_ref().map(UserName::as_str));
     text("pool", rule.pool.as_ref().map(PoolName::as_str));
-    text("attach", rule.attach.map(super::Attach::word));
-    text("time-zone", rule.time_zone.as_ref().map(super::Zone::name));
+    text("attach", rule.attach.map(|attach| attach.to_string()).as_deref());
+    text("time-zone", rule.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system")));
     text("lead", rule.lead.map(write_span).as_deref());
-    text("department", rule.department.as_deref());
-    text("role", rule.role.as_deref());
     if let Some(profiles) = &rule.profiles {
         let list: Vec<String> = profiles.iter().map(|profile| quoted(profile.as_str())).collect();
         line(out, format_args!("profiles = [{}]", list.join(", ")));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use headstart_core::forecast::{Model, Training};
 use headstart_core::history::{Clock, History};
 use headstart_core::id::{DesktopName, PoolName, Subject};
+use headstart_core::lead::Leads;
 use headstart_core::unit::{Span, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ use crate::store::{Store, StoreError};
 
 /// Sessions older than this teach nothing about today.
 const TAUGHT_BY: Span = Span::days(400);
+/// Preparations longer ago say little about the host of today.
+const LEADS_TAUGHT_BY: Span = Span::days(90);
 /// A session of unknown end is taken to last this long, as in the backtest.
 const DEFAULT_LENGTH: Span = Span::minutes(45);
 /// A fit of a thousand users and a year takes some 10 s; one that takes this long hangs.
@@ -93,6 +96,16 @@ pub fn learn(path: &Path, subjects: &Subjects, now: Time) -> Result<History, Sto
     })?;
     history.advance(now);
     Ok(history)
+}
+
+/// How long preparations took lately.
+///
+/// # Errors
+/// The history cannot be read.
+pub fn learn_leads(path: &Path, now: Time) -> Result<Leads, StoreError> {
+    let mut leads = Leads::default();
+    Store::stream_preparations(path, now - LEADS_TAUGHT_BY, |desktop, took| leads.record(&desktop, took))?;
+    Ok(leads)
 }
 
 /// Fits the model on the history on disk before `now`. Takes seconds and much memory: for the fitting process.

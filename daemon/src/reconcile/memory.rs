@@ -27,7 +27,7 @@ use crate::status::{Mode, Scores};
 pub const FORGET: Span = Span::days(28);
 
 /// A preparation that took longer than this waited for room; it says nothing about how long the work takes.
-const LONGEST_LEAD: Span = Span::minutes(30);
+pub(super) const LONGEST_LEAD: Span = Span::minutes(30);
 
 /// What the administrator decided, as far as rounds need it.
 #[derive(Clone, Debug)]
@@ -239,7 +239,9 @@ impl Memory {
                     }
                 }
                 Happened::LoggedOut { at } => self.history.session_ended(&desktop.subject, *at),
-                Happened::Ready { took: Some(took) } if *took <= LONGEST_LEAD => self.leads.record(*uuid, *took),
+                Happened::Ready { took: Some(took) } if *took <= LONGEST_LEAD => {
+                    self.leads.record(&desktop.name, *took)
+                }
                 Happened::Detached { used: false } => self.scores.wasted += 1,
                 _ => {}
             }

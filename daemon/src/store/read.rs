@@ -102,6 +102,23 @@ pub(super) fn sessions(
     Ok(n)
 }
 
+/// How long each preparation since then took, oldest first.
+pub(super) fn preparations(
+    connection: &Connection,
+    since: Time,
+    mut f: impl FnMut(DesktopName, Span),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(
+        "SELECT text, length FROM preparation JOIN name ON id = desktop WHERE time >= ?1 ORDER BY time, desktop",
+    )?;
+    let mut rows = statement.query([since.unix()])?;
+    while let Some(row) = rows.next()? {
+        let name = DesktopName::new(row.get::<_, String>(0)?).map_err(|error| bad(0, error))?;
+        f(name, Span::seconds(row.get(1)?));
+    }
+    Ok(())
+}
+
 /// Sessions somebody watches that have not ended.
 pub(super) fn open_sessions(connection: &Connection) -> rusqlite::Result<Vec<StoredSession>> {
     let sql = format!("{SESSIONS} WHERE length < 0 AND source <> 0 ORDER BY start, session.desktop");

@@ -1,7 +1,7 @@
 //! What the loop tells the history, and how it is written. Every record can be written twice with the effect of once.
 
 use headstart_core::id::{DesktopName, PciAddress, ProfileName, UserName};
-use headstart_core::unit::{FramebufferMib, Probability, Time};
+use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use jiff::tz::Offset;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -117,6 +117,15 @@ pub enum Record {
         /// How.
         outcome: Outcome,
     },
+    /// How long it took to make a desktop ready, from the first step on.
+    Prepared {
+        /// Which desktop.
+        desktop: DesktopName,
+        /// When it was ready.
+        at: Time,
+        /// How long.
+        took: Span,
+    },
     /// How busy a desktop's vGPU was. A second sample of the same desktop and second replaces the first.
     Utilisation {
         /// Whose vGPU.
@@ -185,6 +194,13 @@ pub(super) fn write(connection: &Connection, names: &mut Names, record: &Record)
                      WHERE desktop = ?1 AND length < 0 AND start <= ?2",
                 )?
                 .execute(params![desktop, at.unix(), *outcome as i64])
+                .map(drop)
+        }
+        Record::Prepared { desktop, at, took } => {
+            let desktop = names.id(connection, desktop.as_str())?;
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO preparation VALUES (?1, ?2, ?3)")?
+                .execute(params![at.unix(), desktop, took.as_seconds()])
                 .map(drop)
         }
         Record::Utilisation { desktop, at, gpu, memory, encoder, decoder, framebuffer } => {

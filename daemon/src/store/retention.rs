@@ -12,6 +12,7 @@ pub(super) fn delete_before(connection: &mut Connection, limit: Time) -> rusqlit
     let mut n = transaction.execute("DELETE FROM session WHERE start < ?1 AND (length >= 0 OR source = 0)", limit)?;
     n += transaction.execute("DELETE FROM reservation WHERE start < ?1 AND length >= 0", limit)?;
     n += transaction.execute("DELETE FROM utilisation WHERE time < ?1", limit)?;
+    n += transaction.execute("DELETE FROM preparation WHERE time < ?1", limit)?;
     // Row numbers follow the order of recording, so the scan ends at the first row that stays.
     n += transaction.execute(
         "DELETE FROM decision WHERE id < coalesce(
@@ -24,7 +25,7 @@ pub(super) fn delete_before(connection: &mut Connection, limit: Time) -> rusqlit
                  SELECT desktop FROM session UNION SELECT user FROM session
                  UNION SELECT desktop FROM reservation UNION SELECT gpu FROM reservation
                  UNION SELECT profile FROM reservation UNION SELECT desktop FROM utilisation
-                 UNION SELECT desktop FROM decision)",
+                 UNION SELECT desktop FROM preparation UNION SELECT desktop FROM decision)",
             [],
         )?;
     }

@@ -21,7 +21,8 @@ const APPLICATION_ID: i64 = 0x6873_7461;
 ///
 /// `session` and its sisters are clustered by time (no row id): a scan in order of time reads the file from front to
 /// back, imports append, and retention cuts off the front. Lengths are seconds, -1 while the end is not known.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE session (
         start INTEGER NOT NULL, desktop INTEGER NOT NULL, user INTEGER NOT NULL, length INTEGER NOT NULL,
@@ -45,7 +46,13 @@ const MIGRATIONS: [&str; 1] = ["
         id INTEGER PRIMARY KEY, time INTEGER NOT NULL, desktop INTEGER NOT NULL, what TEXT NOT NULL, why TEXT NOT NULL
     ) STRICT;
     CREATE INDEX decision_desktop ON decision (desktop);
-"];
+",
+    "
+    CREATE TABLE preparation (
+        time INTEGER NOT NULL, desktop INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (time, desktop)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Another process may be looking at the file (a backup, an administrator's `sqlite3`): wait for it this long.
 const BUSY: Duration = Duration::from_secs(5);

@@ -277,7 +277,7 @@ async fn a_newer_history_is_refused() {
     refused(
         &path,
         &expect![
-            "the history PATH has format 7, and this headstartd knows formats up to 1; it was left as it is: install the newer headstart again, or move the file away to begin a new one"
+            "the history PATH has format 7, and this headstartd knows formats up to 2; it was left as it is: install the newer headstart again, or move the file away to begin a new one"
         ],
     );
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use headstart_core::desktop::AttachMode;
 use headstart_core::id::{DesktopName, ProfileName, UserName};
 use headstart_core::unit::{FramebufferMib, Span};
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::config::document::{At, Section, suggest};
 use crate::config::fragment::profiles;
-use crate::config::{Attach, value};
+use crate::config::value;
 
 const INTERFACES: &[(&str, Interface)] =
     &[("mdev", Interface::Mdev), ("vfio-variant", Interface::VfioVariant), ("sriov", Interface::Sriov)];
@@ -157,7 +158,7 @@ fn domains(top: &Section, gpus: &[SimulatedGpu]) -> Vec<SimulatedDomain> {
 fn domain(section: &Section, offered: &[SimulatedProfile]) -> Vec<SimulatedDomain> {
     let name = section.need("name", value::desktop);
     let count = section.get("count", value::integer(1..=MOST_DOMAINS)).map_or(1, |at| at.value as u64);
-    let attach = section.get("attach", value::attach).map_or(Attach::Cold, |at| at.value);
+    let attach = section.get("attach", value::attach).map_or(AttachMode::Cold, |at| at.value);
     let wished = profiles(section);
     let priority = section.get("priority", value::integer(-1000..=1000)).map_or(0, |at| at.value as i32);
     let user = section.get("user", value::user);
@@ -165,8 +166,6 @@ fn domain(section: &Section, offered: &[SimulatedProfile]) -> Vec<SimulatedDomai
     let time_zone = section.get("time-zone", value::zone).map(|at| at.value);
     let boot = section.get("boot-seconds", value::integer(0..=3600)).map_or(BOOT, |at| at.value);
     let guest_refuses_unplug = section.get("guest-refuses-unplug", value::boolean).is_some_and(|at| at.value);
-    let department = section.get("department", value::label).map(|at| at.value);
-    let role = section.get("role", value::label).map(|at| at.value);
     if let (Some(_), Some(pool)) = (&user, &pool) {
         section.problem(&pool.place, &"a domain belongs to a `user` or to a `pool`, not to both; leave one out");
     }
@@ -209,8 +208,6 @@ fn domain(section: &Section, offered: &[SimulatedProfile]) -> Vec<SimulatedDomai
             time_zone: time_zone.clone(),
             boot: Span::seconds(boot),
             guest_refuses_unplug,
-            department: department.clone(),
-            role: role.clone(),
         });
     }
     unrolled

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
+use headstart_core::desktop::AttachMode;
 
+use crate::config::Path;
 use crate::config::simulation::*;
-use crate::config::{Attach, Path};
 
 const DEMO: &str = include_str!("../../../../config/demo-host.toml");
 
@@ -40,7 +41,7 @@ fn domains_run_on_from_their_number() {
     let names: Vec<String> =
         simulation.domains.iter().map(|domain| format!("{} {}", domain.name, domain.user.clone().unwrap())).collect();
     assert_eq!(names, ["vm008 u98", "vm009 u99", "vm010 u100"]);
-    assert!(simulation.domains.iter().all(|domain| domain.attach == Attach::Live));
+    assert!(simulation.domains.iter().all(|domain| domain.attach == AttachMode::Live));
     assert_eq!(simulation.gpus[0].max_vfs, 32);
 }
 
@@ -128,7 +129,7 @@ fn the_demo_host_is_short_of_room() {
         })
         .sum();
     assert!((20..=30).contains(&room), "room for {room} of 40");
-    let lives = simulation.domains.iter().filter(|domain| domain.attach == Attach::Live).count();
+    let lives = simulation.domains.iter().filter(|domain| domain.attach == AttachMode::Live).count();
     let urgent = simulation.domains.iter().filter(|domain| domain.priority > 0).count();
     assert!((1..20).contains(&lives) && (1..10).contains(&urgent), "{lives} live, {urgent} urgent");
 }
