@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use headstart_core::desktop::{AttachMode, Settings};
 use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Profile, Vgpu};
 use headstart_core::id::{DesktopName, DomainUuid, MdevUuid};
@@ -17,7 +16,7 @@ use crate::clock::{Clock, VirtualClock};
 use crate::config::simulation::{self as file, FaultError, FaultStep, FaultTarget, When};
 use crate::host::sim::{SimDomain, SimFailure, SimFault, SimHost, hardware};
 use crate::reconcile::learning::Subjects;
-use crate::trace_file::{self, Rows};
+use crate::trace_file::{self, BadLine, Rows, TraceError};
 
 /// A session of unknown end is taken to last this long, as in the backtest.
 pub const DEFAULT_LENGTH: Span = Span::minutes(45);
@@ -42,6 +41,37 @@ pub struct Simulation {
     open: BTreeMap<usize, u32>,
 }
 
+/// Why a simulation cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// A file that cannot be read or written.
+    #[error("{file}: cannot be used")]
+    File {
+        /// Which.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What was given is no trace, or ends in the middle.
+    #[error("{file}: is not a whole trace")]
+    Trace {
+        /// Which.
+        file: String,
+        /// Why.
+        source: TraceError,
+    },
+    /// A row of the trace is bad.
+    #[error("{file}:{line}")]
+    Row {
+        /// Which trace.
+        file: String,
+        /// Which line, from 1.
+        line: u64,
+        /// Why.
+        source: BadLine,
+    },
+}
+
 /// A trace read for a simulation.
 #[derive(Clone, Default)]
 pub struct Trace {
@@ -54,14 +84,15 @@ impl Trace {
     ///
     /// # Errors
     /// Names file and line.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let name = path.display();
-        let opened = std::fs::File::open(path).and_then(trace_file::open);
-        let input = opened.with_context(|| format!("{name}: cannot be opened"))?;
-        let mut rows = Rows::new(input).with_context(|| format!("{name}: is not a trace"))?;
+    pub fn read(path: &Path) -> Result<Self, SimulationError> {
+        let file = || path.display().to_string();
+        let unread = |source| SimulationError::File { file: file(), source };
+        let bad = |source| SimulationError::Trace { file: file(), source };
+        let input = std::fs::File::open(path).and_then(trace_file::open).map_err(unread)?;
+        let mut rows = Rows::new(input).map_err(bad)?;
         let mut all = Vec::new();
-        while let Some(row) = rows.next().with_context(|| format!("{name}: cannot be read"))? {
-            all.push(row.with_context(|| format!("{name}:{}", rows.line()))?);
+        while let Some(row) = rows.next().map_err(bad)? {
+            all.push(row.map_err(|source| SimulationError::Row { file: file(), line: rows.line(), source })?);
         }
         all.sort_by(|a: &Row, b: &Row| (a.start, &a.user).cmp(&(b.start, &b.user)));
         Ok(Self { rows: all })
@@ -89,11 +120,12 @@ impl Simulation {
         start: Option<Time>,
         speed: f64,
         kept: Option<&Path>,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, SimulationError> {
+        let unusable = |path: &Path, source| SimulationError::File { file: path.display().to_string(), source };
         let first = future.first().map(|row| row.start - BEFORE_FIRST);
         let start = start.or(file.start).or(first).unwrap_or_else(|| Clock::Wall.now());
         let kept_hour = match kept {
-            Some(path) => SimHost::kept_hour(path).with_context(|| format!("{}: cannot be read", path.display()))?,
+            Some(path) => SimHost::kept_hour(path).map_err(|source| unusable(path, source))?,
             None => None,
         };
         let clock = VirtualClock::new(kept_hour.unwrap_or(start), speed);
@@ -102,7 +134,7 @@ impl Simulation {
         let faults = file.faults.iter().map(|fault| sim_fault(fault, start)).collect();
         let mut host = SimHost::new(Clock::Virtual(clock.clone()), gpus, domains, faults);
         if let Some(path) = kept {
-            host.keep_in(path).with_context(|| format!("{}: cannot keep the host", path.display()))?;
+            host.keep_in(path).map_err(|source| unusable(path, source))?;
         }
         let mut simulation = Self {
             host: Arc::new(host),

@@ -17,8 +17,6 @@ pub enum Error {
     UnknownProfile(String),
     /// There is such a domain, and it is not ours.
     NotManaged(String),
-    /// No room.
-    NoCapacity(String),
     /// Too much at once; try again.
     Busy(String),
     /// The caller may not.
