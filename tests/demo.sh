@@ -77,7 +77,10 @@ last=$(tail -n +2 "$trace" | cut -d, -f3 | sort | tail -n 1)
 last_day=$(TZ=$zone date -d "$last" +%F)
 weekday=$(date -d "$last_day" +%u)
 start=$(TZ=$zone date -d "$last_day 04:00 $((weekday - 1 + 7 * (weeks - 1))) days ago" +%s)
+# When the last of them leaves the clock stands.
+over=$(tail -n +2 "$trace" | cut -d, -f3,4 | tr , '\n' | grep . | date -f - +%s | sort -n | tail -n 1)
 ends=$((start + weeks * 7 * 86400))
+[ "$ends" -lt "$over" ] || ends=$over
 speed=${DEMO_SPEED:-$((weeks * 7 * 86400 / 60))}
 
 # A bus of its own: no root, and nothing to clean up.

@@ -12,6 +12,8 @@ use crate::unit::Span;
 const KEPT: usize = 20;
 /// Below so many measurements the configured time stands.
 const ENOUGH: usize = 3;
+/// Lead times are rounded up to this, so that desktops whose decision falls into the same half minute share one round.
+const GRAIN: Span = Span::seconds(30);
 
 /// Lead times of all desktops.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +43,8 @@ impl Leads {
             sorted.sort_unstable();
             sorted[(sorted.len() * 9).div_ceil(10) - 1]
         });
-        takes + READY_BEFORE
+        let (lead, grain) = ((takes + READY_BEFORE).as_seconds(), GRAIN.as_seconds());
+        Span::seconds((lead + grain - 1) / grain * grain)
     }
 
     /// All of them.
@@ -75,7 +78,7 @@ mod tests {
         for seconds in [30, 31, 32, 33, 34, 35, 36, 37, 38, 300] {
             leads.record(&desktop.name, Span::seconds(seconds));
         }
-        assert_eq!(leads.lead(&desktop, &policy), Span::seconds(98));
+        assert_eq!(leads.lead(&desktop, &policy), Span::seconds(120));
         leads.record(&desktop.name, Span::seconds(300));
         assert_eq!(leads.lead(&desktop, &policy), Span::seconds(360));
         let fixed = Desktop { lead: Some(Span::minutes(5)), ..desktop };
