@@ -26,12 +26,12 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// Generous, because an idle GPU costs little at night and a user who waits costs much: 6 % and 3 % are where the
-    /// trade-off curve of the backtests bends.
+    /// Generous, because an idle GPU costs little while there is room and a user who waits costs much: near 3 % the
+    /// trade-off curves of the backtests bend, at one and a half to two idle hours per user and day.
     fn default() -> Self {
         Self {
-            take: Probability::clamped(0.06),
-            release: Probability::clamped(0.03),
+            take: Probability::clamped(0.03),
+            release: Probability::clamped(0.015),
             minimum_hold: Span::minutes(10),
             grace: Span::minutes(10),
             shut_down_after_logout: true,

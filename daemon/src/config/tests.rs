@@ -167,8 +167,8 @@ fn what_is_no_toml_is_refused_at_its_place() {
 #[test]
 fn thresholds_must_not_cross() {
     refused(
-        "[policy]\ntake = 0.02\n",
-        &expect!["h.toml:2:8: policy.take (0.02) is below policy.release (0.03 by default): expected release <= take"],
+        "[policy]\ntake = 0.01\n",
+        &expect!["h.toml:2:8: policy.take (0.01) is below policy.release (0.015 by default): expected release <= take"],
     );
     refused(
         "[policy]\nrelease = 0.5\ntake = 0.4\n",
@@ -263,8 +263,8 @@ fn what_is_printed_reads_back() {
         refit-at = "03:00"
 
         [policy]
-        take = 0.06
-        release = 0.03
+        take = 0.03
+        release = 0.015
         minimum-hold = "10 min"
         grace = "10 min"
         shut-down-after-logout = true

@@ -13,7 +13,7 @@ fn who_waits_takes_the_room_of_the_least_likely() {
           + 3b.1 A-4Q
           + 3b.2 A-4Q
         desktop likely cold A-4Q off p=80% has=3b.1 held=60m
-        desktop unlikely cold A-4Q off p=5% has=3b.2 held=1m
+        desktop unlikely cold A-4Q off p=2% has=3b.2 held=1m
         desktop user cold A-4Q off waiting=1m
         ",
         &expect![[r"
@@ -200,7 +200,7 @@ fn the_pools_members_count_one_by_one() {
           A-4Q 4096 x2
         desktop pool1 cold A-4Q off p=60%
         desktop pool2 cold A-4Q off p=23%
-        desktop pool3 cold A-4Q off p=5%
+        desktop pool3 cold A-4Q off p=2%
         ",
         &expect![[r"
             pool1: reserved -> 3b A-4Q
