@@ -448,7 +448,7 @@ impl Reconcile {
                 self.fitting = false;
                 if let Some(model) = model {
                     tracing::info!("forecast: {}", model.summary());
-                    self.memory.model = *model;
+                    self.memory.fitted_anew(*model);
                 }
             }
         }

@@ -12,6 +12,7 @@ pub(crate) mod walk;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 pub use explain::explain;
 pub use model::Model;
@@ -39,7 +40,7 @@ pub struct Forecast {
     /// Start of the slot that contains `made`; slots are counted from here, in real time.
     pub start: Time,
     /// One for every subject that ever logged in.
-    pub subjects: BTreeMap<Subject, SubjectForecast>,
+    pub subjects: BTreeMap<Subject, Arc<SubjectForecast>>,
 }
 
 /// What is expected of one subject.
@@ -50,6 +51,15 @@ pub struct SubjectForecast {
     pub slots: [Probability; SLOTS],
     /// What it rests on.
     pub basis: Basis,
+    /// What was known of the subject, if the forecast stays as it is until more is known or the slot ends.
+    holds_for: Option<Known>,
+}
+
+/// What tells whether more is known of a subject than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    changes: u32,
+    day: i64,
 }
 
 /// What a forecast rests on.
@@ -89,7 +99,7 @@ impl Forecast {
 impl SubjectForecast {
     /// A forecast of nothing.
     fn new_subject() -> Self {
-        Self { slots: [Probability::ZERO; SLOTS], basis: Basis::New }
+        Self { slots: [Probability::ZERO; SLOTS], basis: Basis::New, holds_for: None }
     }
 
     /// The slot that contains `time` in a forecast that starts at `forecast_start`; 0 outside it.
@@ -124,12 +134,35 @@ impl SubjectForecast {
 
 /// What is expected of everybody. The history should have been advanced to `now`; a day it has not closed counts as open.
 pub fn forecast(history: &History, model: &Model, now: Time) -> Forecast {
+    forecast_after(None, history, model, now)
+}
+
+/// The same from a forecast that was made before of the same history and model: what still holds is taken from there. Most of it
+/// does while a slot passes, since a slot is judged at its start.
+pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Model, now: Time) -> Forecast {
+    let start = slot_start(now);
+    let before = before.filter(|before| before.start == start && before.made <= now);
     let subjects = history
         .entries
         .iter()
-        .map(|(subject, entry)| (subject.clone(), forecast_entry(history, model, subject, entry, now)))
+        .map(|(subject, entry)| {
+            let made = before.and_then(|before| before.subjects.get(subject)).filter(|made| {
+                made.holds_for.is_some_and(|known| known == entry.known()) && history.is_managed(subject, now)
+            });
+            let forecast = match made {
+                Some(made) => Arc::clone(made),
+                None => Arc::new(forecast_entry(history, model, subject, entry, now)),
+            };
+            (subject.clone(), forecast)
+        })
         .collect();
-    Forecast { made: now, start: slot_start(now), subjects }
+    Forecast { made: now, start, subjects }
+}
+
+impl Entry {
+    fn known(&self) -> Known {
+        Known { changes: self.changes, day: self.pattern.day }
+    }
 }
 
 /// What is expected of one subject.
@@ -159,7 +192,9 @@ fn forecast_entry(history: &History, model: &Model, subject: &Subject, entry: &E
         let moment = moment(entry, wall, at, now, others);
         *p = Probability::clamped(judge.probability(profile, &moment, &mut row));
     }
-    SubjectForecast { slots, basis: judge.basis() }
+    // Of somebody who is here, or has just left, the forecast moves with the clock.
+    let settled = entry.released().is_some_and(|released| released <= now);
+    SubjectForecast { slots, basis: judge.basis(), holds_for: settled.then(|| entry.known()) }
 }
 
 /// The instant at which a slot is judged: its start, as in the training, so that a forecast does not fade while its slot passes; or

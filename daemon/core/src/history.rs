@@ -56,6 +56,8 @@ pub(crate) struct Entry {
     /// UTC day of the last login that others' activity has counted.
     counted_day: i64,
     pool: bool,
+    /// Counts what was learned since the entry was made, so that a forecast knows whether it still holds.
+    pub changes: u32,
 }
 
 impl Entry {
@@ -103,6 +105,7 @@ impl History {
     pub fn set_clock(&mut self, subject: &Subject, clock: Clock) {
         if let Some(entry) = self.entries.get_mut(subject) {
             entry.clock = clock.clone();
+            entry.changes = entry.changes.wrapping_add(1);
         }
         self.clocks.insert(subject.clone(), clock);
     }
@@ -125,13 +128,15 @@ impl History {
             }
             self.activity.login(start, true);
             let counted_day = utc_day(start);
-            let entry = Entry { clock, pattern, last_start: start, last_end: None, open: 1, counted_day, pool };
+            let entry =
+                Entry { clock, pattern, last_start: start, last_end: None, open: 1, counted_day, pool, changes: 0 };
             self.entries.insert(subject.clone(), entry);
             return true;
         };
         if !entry.pool && entry.on_axis(start, offset) <= entry.last_start {
             return false;
         }
+        entry.changes = entry.changes.wrapping_add(1);
         let back = !entry.pool && entry.last_end.is_none_or(|end| entry.on_axis(start, offset) <= end + GRACE);
         entry.open = if entry.pool { entry.open + 1 } else { 1 };
         entry.last_end = None;
@@ -157,6 +162,7 @@ impl History {
     /// A logout. Unknown subjects and ends before the start are taken as the start.
     pub fn session_ended(&mut self, subject: &Subject, end: Time) {
         let Some(entry) = self.entries.get_mut(subject) else { return };
+        entry.changes = entry.changes.wrapping_add(1);
         entry.open = entry.open.saturating_sub(1);
         if entry.open > 0 {
             return;

@@ -298,13 +298,12 @@ impl Host for SimHost {
             })
             .collect();
         // A device is open while its guest runs.
-        for guest in state.guests.values().filter(|guest| guest.power != Power::Off) {
-            for hostdev in &guest.hostdevs {
-                for gpu in gpus.values_mut() {
-                    if let Some(vgpu) = gpu.vgpus.get_mut(&hostdev.device) {
-                        vgpu.opened = Opened::By(guest.spec.name.to_string());
-                    }
-                }
+        let running = state.guests.values().filter(|guest| guest.power != Power::Off);
+        let open: BTreeMap<DeviceId, &DesktopName> =
+            running.flat_map(|guest| guest.hostdevs.iter().map(|hostdev| (hostdev.device, &guest.spec.name))).collect();
+        for (device, vgpu) in gpus.values_mut().flat_map(|gpu| &mut gpu.vgpus) {
+            if let Some(name) = open.get(device) {
+                vgpu.opened = Opened::By(name.to_string());
             }
         }
         Observed { gpus, domains, ..Observed::default() }

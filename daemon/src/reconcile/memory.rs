@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use headstart_core::chance::chances;
 use headstart_core::desktop::{Desktop, Rule, resolve};
-use headstart_core::forecast::{Forecast, Model, forecast};
+use headstart_core::forecast::{Forecast, Model, forecast_after};
 use headstart_core::history::{Clock, History};
 use headstart_core::id::{DesktopName, DomainUuid, UserName};
 use headstart_core::lead::Leads;
@@ -54,9 +54,11 @@ pub struct Reported {
 /// The loop's memory.
 pub struct Memory {
     /// What was learned of everybody's logins.
-    pub history: History,
+    pub(super) history: History,
     /// How it is turned into probabilities.
-    pub model: Model,
+    pub(super) model: Model,
+    /// The last one, most of which still holds.
+    forecast: Option<Forecast>,
     /// Of each desktop.
     pub tracks: Tracks,
     /// How long preparations take.
@@ -103,6 +105,7 @@ impl Memory {
         Self {
             history,
             model,
+            forecast: None,
             tracks: Tracks::new(),
             leads: Leads::default(),
             standing: BTreeMap::new(),
@@ -118,7 +121,14 @@ impl Memory {
     /// The history was read anew; wall clocks are set again by the next round.
     pub fn learned_anew(&mut self, history: History) {
         self.history = history;
+        self.forecast = None;
         self.zones.clear();
+    }
+
+    /// The model was fitted anew.
+    pub fn fitted_anew(&mut self, model: Model) {
+        self.model = model;
+        self.forecast = None;
     }
 
     /// One round. `busy`: what has a step in flight.
@@ -132,7 +142,7 @@ impl Memory {
         self.account(settings, &observed, now);
         self.learn(&desktops, &happened);
         self.history.advance(now);
-        let forecast = forecast(&self.history, &self.model, now);
+        let forecast = forecast_after(self.forecast.as_ref(), &self.history, &self.model, now);
         let chances = chances(&forecast, &desktops, &leads, &observed, now);
         let (mut left_alone, quarantine) = self.trouble.now(now);
         let plan = plan(&Situation {
@@ -151,6 +161,7 @@ impl Memory {
         left_alone.domains.extend(&busy.domains);
         let steps = next_steps(&plan.desired, &observed, &desktops, &left_alone);
         self.last = Some(now);
+        self.forecast = Some(forecast.clone());
         Round { now, observed, desktops, problems, happened, forecast, leads, plan, steps }
     }
 

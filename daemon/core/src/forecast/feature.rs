@@ -35,7 +35,8 @@ pub(crate) const FEATURES: usize = 64;
 /// One row.
 pub(crate) type Row = [f32; FEATURES];
 
-/// Everything about a subject and a local day that does not depend on the slot of the decision: made once, used 96 times.
+/// Everything about a subject and a local day that does not depend on the decision: made once, used for up to 96 slots. Rates are
+/// kept as such and their logarithms taken at use: of a day's slots a forecast asks for the half that lies ahead.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     /// The local day it is for.
@@ -106,10 +107,10 @@ impl Profile {
         let (recent_days, weekday_days, class_days) =
             (p.recent_days + 1.0, p.weekday_days[weekday] + 1.0, p.class_days[class] + 1.0);
         for (slot, rate) in rate.iter_mut().enumerate() {
-            profile.recent[slot] = ((p.recent[slot] + 0.03) / recent_days).ln();
-            profile.weekday[slot] = ((p.weekday[weekday][slot / 2] * 0.5 + 0.02) / weekday_days).ln();
-            profile.class[slot] = ((p.class[class][slot] + 0.02) / class_days).ln();
-            profile.hazard[slot] = ((p.class[class][slot] + 0.02) / (p.at_risk[class][slot] + 1.0)).ln();
+            profile.recent[slot] = (p.recent[slot] + 0.03) / recent_days;
+            profile.weekday[slot] = (p.weekday[weekday][slot / 2] * 0.5 + 0.02) / weekday_days;
+            profile.class[slot] = (p.class[class][slot] + 0.02) / class_days;
+            profile.hazard[slot] = (p.class[class][slot] + 0.02) / (p.at_risk[class][slot] + 1.0);
             profile.busy[slot] = 1.0 - p.at_risk[class][slot] / p.class_days[class].max(1.0);
             *rate = (p.class[class][slot] / class_days + p.recent[slot] / recent_days) * 0.5;
         }
@@ -134,9 +135,9 @@ impl Profile {
         }
         for slot in 0..SLOTS {
             self.expected[slot] = before[slot];
-            self.next[slot] = (before[(slot + 5).min(SLOTS)] - before[slot + 1] + 0.01).ln();
-            self.prev[slot] = (before[slot] - before[slot.saturating_sub(4)] + 0.01).ln();
-            self.left[slot] = (before[SLOTS] - before[slot] + 0.02).ln();
+            self.next[slot] = before[(slot + 5).min(SLOTS)] - before[slot + 1] + 0.01;
+            self.prev[slot] = before[slot] - before[slot.saturating_sub(4)] + 0.01;
+            self.left[slot] = before[SLOTS] - before[slot] + 0.02;
         }
     }
 
@@ -154,7 +155,7 @@ impl Profile {
         }
         let mut still = remembered.len() as f32;
         for (first, mass) in self.first.iter_mut().zip(in_slot) {
-            *first = ((mass + 0.03) / (still.max(0.0) + 1.0)).ln();
+            *first = (mass + 0.03) / (still.max(0.0) + 1.0);
             still -= mass;
         }
         sorted.sort_unstable();
@@ -187,7 +188,7 @@ impl Profile {
         self.attendance_weekday = log_odds(yes, of);
         self.active_yesterday = (active & 1) as f32;
         self.active_last_week = (active >> 6 & 1) as f32;
-        self.missed = (active | 1 << 20).trailing_zeros() as f32;
+        self.missed = (1.0 + (active | 1 << 20).trailing_zeros() as f32).ln();
         let before = |back: i64| match back - ahead {
             0 => p.first_today(),
             back if back > 0 => p.first_before(back),
@@ -200,7 +201,7 @@ impl Profile {
 
     /// The mean of the three frequencies of the slot: what is said without a model.
     pub(crate) fn frequency(&self, slot: usize) -> f64 {
-        let mean = (self.recent[slot].exp() + self.weekday[slot].exp() + self.class[slot].exp()) / 3.0;
+        let mean = (self.recent[slot] + self.weekday[slot] + self.class[slot]) / 3.0;
         f64::from(mean)
     }
 }
@@ -271,26 +272,27 @@ fn put_all(profile: &Profile, moment: &Moment, f: &mut Filler) {
     let slot = moment.slot;
     let starts = f32::from(profile.starts[slot]);
     let none_yet = if starts == 0.0 { 1.0 } else { 0.0 };
-    let hazard = profile.hazard[slot];
-    f.put(Habit, profile.recent[slot]);
-    f.put(Habit, profile.weekday[slot]);
-    f.put(Habit, profile.class[slot]);
+    let (weekday, hazard) = (profile.weekday[slot].ln(), profile.hazard[slot].ln());
+    let (next, left) = (profile.next[slot].ln(), profile.left[slot].ln());
+    f.put(Habit, profile.recent[slot].ln());
+    f.put(Habit, weekday);
+    f.put(Habit, profile.class[slot].ln());
     f.put(Habit, hazard);
     f.put(Habit, (hazard + 4.0) * (hazard + 4.0) * 0.2);
-    f.put(Habit, profile.next[slot]);
-    f.put(Habit, profile.prev[slot]);
-    f.put(Habit, profile.left[slot]);
+    f.put(Habit, next);
+    f.put(Habit, profile.prev[slot].ln());
+    f.put(Habit, left);
     f.put(Habit, profile.busy[slot]);
     f.put(Habit, profile.logins);
     f.put(Habit, profile.logins * profile.young);
     f.put(Habit, hazard * profile.young);
     f.put(Habit, profile.young);
     // The first login of the day and the later ones follow different laws: most of what matters is told for each.
-    f.put(Habit, none_yet * profile.first[slot]);
+    f.put(Habit, none_yet * profile.first[slot].ln());
     f.put(Habit, none_yet * hazard);
-    f.put(Habit, none_yet * profile.weekday[slot]);
-    f.put(Habit, none_yet * profile.left[slot]);
-    f.put(Habit, none_yet * profile.next[slot]);
+    f.put(Habit, none_yet * weekday);
+    f.put(Habit, none_yet * left);
+    f.put(Habit, none_yet * next);
     f.put(Today, none_yet);
     f.put(Today, starts.min(4.0));
     let over = profile.expected[slot] - starts;
@@ -305,7 +307,7 @@ fn put_all(profile: &Profile, moment: &Moment, f: &mut Filler) {
     f.put(Attendance, none_yet * profile.attendance);
     f.put(Attendance, none_yet * profile.attendance_weekday);
     f.put(Attendance, none_yet * profile.active_yesterday);
-    f.put(Attendance, (1.0 + profile.missed).ln());
+    f.put(Attendance, profile.missed);
     put_first(profile, slot as f32, none_yet, f);
     f.put(Others, moment.others.day);
     f.put(Others, moment.others.hour);
@@ -339,7 +341,8 @@ fn put_first(profile: &Profile, slot: f32, none_yet: f32, f: &mut Filler) {
 
 fn put_calendar(profile: &Profile, slot: usize, f: &mut Filler) {
     let turn = slot as f32 / SLOTS as f32 * std::f32::consts::TAU;
-    let ((sin, cos), (sin2, cos2)) = (turn.sin_cos(), (2.0 * turn).sin_cos());
+    let (sin, cos) = turn.sin_cos();
+    let (sin2, cos2) = (2.0 * sin * cos, cos * cos - sin * sin);
     f.put(Group::Calendar, profile.weekend);
     f.put(Group::Calendar, sin);
     f.put(Group::Calendar, cos);

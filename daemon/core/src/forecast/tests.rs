@@ -118,3 +118,69 @@ fn within_joins_slots() {
     assert_eq!(forecast.within(0, Span::ZERO), Probability::ZERO);
     assert_eq!(forecast.likeliest().unwrap().0, 0);
 }
+
+#[test]
+fn what_still_holds_is_taken_over_and_nothing_else() {
+    let (mut history, subject) = office("Europe/Warsaw", 4);
+    let model = Model::default();
+    let now = utc("2010-03-29T06:31:00Z");
+    history.advance(now);
+    let before = forecast(&history, &model, now);
+    let same = |after: &Forecast| Arc::ptr_eq(&before.subjects[&subject], &after.subjects[&subject]);
+    let later = now + Span::minutes(10);
+    assert!(same(&forecast_after(Some(&before), &history, &model, later)), "the slot passes");
+    assert!(!same(&forecast_after(Some(&before), &history, &model, now + Span::minutes(15))), "the slot has passed");
+    history.session_started(&subject, later, None);
+    assert!(!same(&forecast_after(Some(&before), &history, &model, later)), "there is news");
+}
+
+proptest::proptest! {
+    /// Whoever comes and goes when: a forecast that takes over what holds is the one made from nothing.
+    #[test]
+    fn a_forecast_after_another_is_as_one_from_nothing(
+        steps in proptest::collection::vec((0_usize..4, 0_i64..3600, proptest::bool::ANY), 1..60)
+    ) {
+        let zone = jiff::tz::TimeZone::get("Europe/Warsaw").unwrap();
+        let mut subjects: Vec<Subject> = ["a", "b", "c"].into_iter().map(desktop).collect();
+        subjects.push(Subject::Pool(PoolName::new("p").unwrap()));
+        let mut history = History::new(Span::days(28));
+        for subject in &subjects {
+            history.set_clock(subject, Clock::Zone(zone.clone()));
+        }
+        for (subject, day) in subjects.iter().flat_map(|subject| (14..26).map(move |day| (subject, day))) {
+            let start = utc("2010-03-01T08:00:00Z") + Span::days(day);
+            history.session_started(subject, start, None);
+            history.session_ended(subject, start + Span::hours(8));
+        }
+        // A model that listens to everything.
+        let weights = (0..FEATURES).map(|n| 0.01 * (n % 7) as f32 - 0.02).collect();
+        let model = Model::fitted(model::Logistic {
+            weights,
+            intercept: -2.0,
+            means: vec![0.0; FEATURES],
+            calibration: Vec::new(),
+            calibrated: utc("2010-03-27T00:00:00Z"),
+            until: utc("2010-03-27T00:00:00Z"),
+            rows: 1,
+            logins: 1,
+        });
+        // Up to the evening before the clocks change.
+        let mut now = utc("2010-03-27T20:00:00Z");
+        let mut before: Option<Forecast> = None;
+        for (who, seconds, comes) in steps {
+            now = now + Span::seconds(seconds);
+            if comes {
+                history.session_started(&subjects[who], now, None);
+            } else {
+                history.session_ended(&subjects[who], now);
+            }
+            history.advance(now);
+            let fresh = forecast(&history, &model, now);
+            let after = forecast_after(before.as_ref(), &history, &model, now);
+            for (subject, made) in &fresh.subjects {
+                proptest::prop_assert_eq!(made, &after.subjects[subject]);
+            }
+            before = Some(after);
+        }
+    }
+}
