@@ -75,13 +75,12 @@ impl std::fmt::Display for BusChoice {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// No connection.
-    #[error("cannot connect to {bus}")]
+    #[error("cannot connect to {bus}: {why}")]
     Connect {
         /// Where.
         bus: BusChoice,
-        /// Why.
-        #[source]
-        source: zbus::Error,
+        /// Why. Not a source: it says all of its own sources itself, and a chain would say them twice.
+        why: zbus::Error,
     },
     /// Somebody else has the name.
     #[error("{NAME} is taken by {owner} on this bus: another headstartd is running (busctl status {NAME} shows it)")]
@@ -112,7 +111,27 @@ pub async fn connect(bus: &BusChoice) -> Result<Connection, ServeError> {
         BusChoice::Session => zbus::connection::Builder::session(),
         BusChoice::Address(address) => zbus::connection::Builder::address(address.as_str()),
     };
-    builder.build().await.map_err(|source| ServeError::Connect { bus: bus.clone(), source })
+    builder.build().await.map_err(|why| ServeError::Connect { bus: bus.clone(), why })
+}
+
+/// Refuses to go on where another headstartd has the name. [`publish`] finds that out too, but only when the first round is
+/// over, and two daemons must not work on one host even so long.
+///
+/// # Errors
+/// The name is taken, or the bus failed.
+pub async fn check_free(connection: &Connection) -> Result<(), ServeError> {
+    match owner(connection).await {
+        Ok(owner) => Err(ServeError::NameTaken { owner }),
+        Err(zbus::Error::FDO(error)) if matches!(*error, zbus::fdo::Error::NameHasNoOwner(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Who has our name.
+async fn owner(connection: &Connection) -> zbus::Result<String> {
+    let bus = zbus::fdo::DBusProxy::new(connection).await?;
+    let name = zbus::names::BusName::try_from(NAME)?;
+    Ok(bus.get_name_owner(name).await?.to_string())
 }
 
 /// What the service reads from and sends to.
@@ -159,7 +178,11 @@ pub async fn publish(connection: Connection, mut ports: Ports) -> Result<Service
     let flags = RequestNameFlags::DO_NOT_QUEUE;
     match service.connection.request_name_with_flags(NAME, flags).await {
         Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => Ok(service),
-        Ok(_) | Err(zbus::Error::NameTaken) => Err(ServeError::NameTaken { owner: service.owner().await }),
+        Ok(_) | Err(zbus::Error::NameTaken) => {
+            // It may have left meanwhile.
+            let owner = owner(&service.connection).await.unwrap_or_else(|_| "somebody".to_owned());
+            Err(ServeError::NameTaken { owner })
+        }
         Err(error @ (zbus::Error::MethodError(..) | zbus::Error::FDO(_))) => Err(ServeError::NotAllowed(error)),
         Err(error) => Err(error.into()),
     }
@@ -214,15 +237,5 @@ impl Service {
     async fn show(&mut self) -> zbus::Result<()> {
         let status = self.status.borrow_and_update().clone();
         self.mirror.show(status).await
-    }
-
-    /// Who has our name.
-    async fn owner(&self) -> String {
-        let asked = async {
-            let bus = zbus::fdo::DBusProxy::new(&self.connection).await?;
-            let name = zbus::names::BusName::try_from(NAME)?;
-            zbus::Result::Ok(bus.get_name_owner(name).await?.to_string())
-        };
-        asked.await.unwrap_or_else(|_| "somebody".to_owned())
     }
 }

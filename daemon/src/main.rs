@@ -153,6 +153,9 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     let file = file.context(
         "this version drives simulated hardware only: give it --simulate FILE (config/demo-host.toml is an example)",
     )?;
+    // Before anything is touched: another headstartd may be at work.
+    let connection = bus::connect(&arguments.bus).await?;
+    bus::check_free(&connection).await?;
     let path = arguments.history.unwrap_or(config.history.path.clone());
     let store = Store::open(&path, config.history.retention)?;
     let mut past = Vec::new();
@@ -184,7 +187,6 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     let (to_loop, messages) = mpsc::channel(MESSAGES);
     let (status, shown) = watch::channel(Arc::default());
     let (decisions, told) = broadcast::channel(DECISIONS);
-    let connection = bus::connect(&arguments.bus).await?;
     let history = Arc::new(StorePort::new(store.clone(), zone));
     let ports = Ports { status: shown.clone(), messages: to_loop.clone(), history, decisions: told };
     let host: Arc<dyn Host> = simulation.host.clone();

@@ -27,6 +27,16 @@ async fn a_second_daemon_is_told_who_has_the_name() {
 }
 
 #[tokio::test]
+async fn that_the_name_is_taken_can_be_known_before_anything_is_done() {
+    let bus = PrivateBus::session();
+    let connection = bus::connect(&BusChoice::Address(bus.address())).await.unwrap();
+    bus::check_free(&connection).await.unwrap();
+    let service = service::sample().await;
+    let error = bus::check_free(&service.client().await).await.unwrap_err();
+    assert!(matches!(&error, ServeError::NameTaken { owner } if owner.starts_with(':')), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_bus_without_our_policy_does_not_give_the_name() {
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("empty.conf");
@@ -38,5 +48,9 @@ async fn a_bus_without_our_policy_does_not_give_the_name() {
 #[tokio::test]
 async fn no_bus_is_named() {
     let error = bus::connect(&"unix:path=/nowhere/bus".parse().unwrap()).await.unwrap_err();
-    assert_eq!(error.to_string(), "cannot connect to the bus at unix:path=/nowhere/bus");
+    assert_eq!(
+        headstartd::reconcile::chain(&error),
+        "cannot connect to the bus at unix:path=/nowhere/bus: failed to connect to `unix:path=/nowhere/bus`: \
+         No such file or directory (os error 2)"
+    );
 }
