@@ -226,6 +226,6 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
         _ = interrupt.recv() => Ok(()),
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    store.flush().await;
+    store.close().await;
     result
 }

@@ -22,6 +22,7 @@ mod wtmp;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use headstart_core::id::DesktopName;
@@ -43,6 +44,8 @@ pub struct Store {
     commands: mpsc::Sender<Command>,
     path: Arc<Path>,
     left_open: Arc<LeftOpen>,
+    /// Set by [`Store::close`]: an import under way stops for it.
+    closing: Arc<AtomicBool>,
 }
 
 /// What an earlier run had started and not ended when it stopped.
@@ -77,8 +80,9 @@ impl Store {
         });
         let (commands, receiver) = mpsc::channel();
         let path: Arc<Path> = path.into();
-        thread::start(connection, Arc::clone(&path), retention, receiver)?;
-        Ok(Self { commands, path, left_open })
+        let closing = Arc::default();
+        thread::start(connection, Arc::clone(&path), retention, receiver, Arc::clone(&closing))?;
+        Ok(Self { commands, path, left_open, closing })
     }
 
     /// The file; for a history in memory a name that [`Store::stream_sessions`] understands.
@@ -115,7 +119,8 @@ impl Store {
     }
 
     /// Reads sessions from a trace (plain or gzip) or from this host's `wtmp`; `name` is what messages call it.
-    /// All or nothing in one transaction, unless `skip_bad`. Dropping the future takes everything back.
+    /// All or nothing in one transaction, unless `skip_bad`. Dropping the future takes everything back, and so does
+    /// [`Store::close`] while it runs.
     ///
     /// # Errors
     /// Bad rows, an unreadable file, or a history that cannot be written; then nothing was imported.
@@ -141,8 +146,10 @@ impl Store {
         }
     }
 
-    /// Writes what is left and closes the file. Other handles record nothing any more.
+    /// Writes what is left and closes the file; an import is broken off, so that a daemon stops at once. Other handles record
+    /// nothing any more.
     pub async fn close(self) {
+        self.closing.store(true, Ordering::Release);
         let (reply, answer) = oneshot::channel();
         if self.send(Command::Close(reply)).is_ok() {
             let _ended = answer.await;

@@ -201,10 +201,8 @@ impl Manager {
         }
         let import = Import { file, name: name.chars().take(4096).collect(), skip_bad, format };
         let done = self.history.import(import).await.map_err(Refusal::History)?;
-        // The rows are on disk now; that the loop learns them is not left to chance.
-        if self.messages.send(Message::HistoryImported).await.is_err() {
-            return Err(Refusal::Stopping.into());
-        }
+        // The rows are on disk now; that the loop learns them is not left to chance. If it has ended, the next start learns them.
+        let _ = self.messages.send(Message::HistoryImported).await;
         Ok(Reply::from([
             ("sessions", done.sessions.into()),
             ("duplicates", done.duplicates.into()),

@@ -118,7 +118,7 @@ pub enum ImportError {
         /// Why.
         source: io::Error,
     },
-    /// The caller went away.
+    /// The caller went away, or the daemon is stopping.
     #[error("{name}: the import was broken off; nothing was imported")]
     BrokenOff {
         /// The input.

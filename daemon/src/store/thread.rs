@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ struct Writer {
     /// Causes that were logged since the last success.
     logged: BTreeSet<String>,
     lost: u64,
+    /// The daemon is stopping.
+    closing: Arc<AtomicBool>,
 }
 
 /// Starts the thread.
@@ -74,6 +77,7 @@ pub(super) fn start(
     path: Arc<Path>,
     retention: Span,
     commands: Receiver<Command>,
+    closing: Arc<AtomicBool>,
 ) -> Result<(), StoreError> {
     let for_error = Arc::clone(&path);
     std::thread::Builder::new()
@@ -87,6 +91,7 @@ pub(super) fn start(
                 waiting: VecDeque::new(),
                 logged: BTreeSet::new(),
                 lost: 0,
+                closing,
             };
             let closed = writer.run(&commands);
             writer.end();
@@ -133,7 +138,7 @@ impl Writer {
             Command::DeleteOld(now) => self.delete_old(now),
             Command::Flush(reply) => drop(reply.send(())),
             Command::Import { input, name, options, reply } => {
-                let is_gone = || reply.is_closed();
+                let is_gone = || reply.is_closed() || self.closing.load(Ordering::Acquire);
                 let imported =
                     import::import(&mut self.connection, &mut self.names, &self.path, input, &name, &options, &is_gone);
                 drop(reply.send(imported));
@@ -242,6 +247,7 @@ mod tests {
             waiting: VecDeque::new(),
             logged: BTreeSet::new(),
             lost: 0,
+            closing: Arc::default(),
         }
     }
 

@@ -255,6 +255,30 @@ async fn an_import_that_nobody_waits_for_leaves_nothing() {
     assert_eq!(picture(&store), "");
 }
 
+#[tokio::test]
+async fn a_daemon_that_stops_breaks_an_import_off() {
+    let (_folder, path) = scratch();
+    let store = open(&path);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut writer = File::from(OwnedFd::from(writer));
+    let feeding = std::thread::spawn(move || {
+        writer.write_all(format!("user,vm,start,end\n{}", many(20_000)).as_bytes()).unwrap();
+        writer
+    });
+    let importer = store.clone();
+    let input = File::from(OwnedFd::from(reader));
+    let importing = tokio::spawn(async move { importer.import(input, "pipe".into(), options(false)).await });
+    let writer = tokio::task::spawn_blocking(|| feeding.join().unwrap());
+    let mut writer = writer.await.unwrap();
+    let closing = tokio::spawn(store.close());
+    tokio::task::yield_now().await;
+    let _closed = writer.write_all(many(20_000).as_bytes());
+    let error = importing.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "pipe: the import was broken off; nothing was imported");
+    closing.await.unwrap();
+    assert_eq!(picture(&open(&path)), "");
+}
+
 /// Run by the test below in a process of its own, which it kills.
 #[tokio::test]
 async fn helper_imports_from_a_pipe_until_killed() {
