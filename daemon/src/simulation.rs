@@ -166,9 +166,10 @@ impl Simulation {
         self.events.sort_unstable_by_key(|(time, desktop, comes)| (*time, *comes, *desktop));
     }
 
-    /// Whoever came or went before the kept host stopped has done so on it.
+    /// Whoever came or went before the kept host stopped has done so on it. What happened in that very second is played again, since
+    /// not all of it may have: coming or going twice is as good as once.
     fn skip(&mut self, hour: Time) {
-        while let Some((_, desktop, comes)) = self.events.get(self.played).copied().filter(|(time, ..)| *time <= hour) {
+        while let Some((_, desktop, comes)) = self.events.get(self.played).copied().filter(|(time, ..)| *time < hour) {
             self.played += 1;
             let open = self.open.entry(desktop).or_default();
             *open = if comes { *open + 1 } else { open.saturating_sub(1) };
