@@ -183,6 +183,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     let mut memory = Memory::new(history, learning::kept(&model_path).unwrap_or_default());
     memory.subjects = subjects;
     memory.leads = learning::learn_leads(store.path(), clock.now())?;
+    memory.reported = learning::still_reported(store.open_sessions(), clock.now());
 
     let (to_loop, messages) = mpsc::channel(MESSAGES);
     let (status, shown) = watch::channel(Arc::default());

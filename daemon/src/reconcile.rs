@@ -43,9 +43,6 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(20);
 const STEP_DEADLINE: Duration = Duration::from_secs(300);
 /// In a simulation nothing takes real time, so a step that takes this long hangs.
 const SIMULATED_STEP_DEADLINE: Duration = Duration::from_millis(500);
-/// A session that nobody reports as ended is forgotten after this, so that a broker's lost message does not bind a GPU for ever.
-const LONGEST_REPORTED: Span = Span::days(7);
-
 /// What the loop is made of.
 pub struct Parts {
     /// The host.
@@ -198,7 +195,7 @@ impl Reconcile {
             self.parts.store.delete_old(now);
             self.start_fit();
         }
-        let limit = now - LONGEST_REPORTED;
+        let limit = now - memory::LONGEST_REPORTED;
         self.memory.reported.retain(|_, reported| reported.since > limit);
         round
     }
@@ -457,14 +454,18 @@ impl Reconcile {
     /// Puts what happened into the history on disk.
     fn record(&mut self, round: &Round) {
         self.memory.subjects = self.subjects(Some(round));
-        let source = if self.parts.simulation.is_some() { Source::Simulated } else { Source::Broker };
         for (uuid, what) in &round.happened {
             let Some(desktop) = round.desktops.get(uuid) else { continue };
             let name = desktop.name.clone();
             match what {
                 Happened::LoggedIn { at, outcome } => {
-                    let reported = self.memory.reported.get(&name).and_then(|reported| reported.user.clone());
-                    let user = reported.or_else(|| desktop.user.clone());
+                    let reported = self.memory.reported.get(&name);
+                    // A reported session must be found again after a restart; those that the host shows, the host shows again.
+                    let source = match &self.parts.simulation {
+                        Some(_) if reported.is_none() => Source::Simulated,
+                        _ => Source::Broker,
+                    };
+                    let user = reported.and_then(|reported| reported.user.clone()).or_else(|| desktop.user.clone());
                     let timestamp = jiff::Timestamp::from_second(at.unix());
                     let offset = timestamp.ok().map(|timestamp| desktop.time_zone.to_offset(timestamp));
                     self.parts.store.record(Record::SessionStarted {
@@ -475,10 +476,12 @@ impl Reconcile {
                         source,
                     });
                     let (outcome, why) = match outcome {
-                        Outcome::Warm => (None, "login; the device was still there"),
-                        Outcome::Hit => (Some(store::Outcome::Used), "login; the device was ready"),
-                        Outcome::Late => (Some(store::Outcome::Late), "login; the device was being made ready"),
-                        Outcome::Miss => (None, "login; nothing had been prepared"),
+                        Outcome::Warm => (None, "the device was still there"),
+                        Outcome::Hit => (Some(store::Outcome::Used), "the device was ready"),
+                        Outcome::Late => (Some(store::Outcome::Late), "the device was being made ready"),
+                        Outcome::Miss => (None, "nothing had been prepared"),
+                        // Whoever was there at the start is no news.
+                        Outcome::Unseen => continue,
                     };
                     if let Some(outcome) = outcome {
                         self.parts.store.record(Record::ReservationEnded { desktop: name.clone(), at: *at, outcome });

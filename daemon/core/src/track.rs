@@ -46,6 +46,8 @@ pub enum Outcome {
     Late,
     /// Nothing had been done.
     Miss,
+    /// They came before the first look: what they found, nobody saw.
+    Unseen,
 }
 
 /// What changed since the look before.
@@ -103,9 +105,11 @@ pub fn follow(
         let Some(domain) = observed.domains.get(uuid) else { continue };
         let first_look = !tracks.contains_key(uuid);
         let track = tracks.entry(*uuid).or_default();
-        follow_login(track, domain, policy, shadow_leads.and_then(|leads| leads.get(uuid)).copied(), now, |what| {
-            happened.push((*uuid, what));
-        });
+        let shadow_lead = shadow_leads.and_then(|leads| leads.get(uuid)).copied();
+        let outcome = |track: &Track, at| {
+            if first_look { Outcome::Unseen } else { outcome(track, policy, shadow_lead, at) }
+        };
+        follow_login(track, domain, outcome, now, |what| happened.push((*uuid, what)));
         follow_device(track, domain, now, first_look, |what| happened.push((*uuid, what)));
     }
     happened
@@ -114,8 +118,7 @@ pub fn follow(
 fn follow_login(
     track: &mut Track,
     domain: &Domain,
-    policy: &Policy,
-    shadow_lead: Option<Span>,
+    outcome: impl Fn(&Track, Time) -> Outcome,
     now: Time,
     mut say: impl FnMut(Happened),
 ) {
@@ -125,7 +128,7 @@ fn follow_login(
         Login::Waiting { since } | Login::Active { since } => {
             if track.login_since.is_none() {
                 let at = (*since).min(now);
-                let outcome = outcome(track, policy, shadow_lead, at);
+                let outcome = outcome(track, at);
                 track.login_since = Some(at);
                 track.wanted_since = None;
                 say(Happened::LoggedIn { at, outcome });
@@ -179,6 +182,9 @@ fn follow_device(track: &mut Track, domain: &Domain, now: Time, first_look: bool
         track.ready_since = None;
     } else if track.ready_since.is_none() {
         track.ready_since = Some(now);
-        say(Happened::Ready { took: track.wanted_since.map(|since| now - since) });
+        // Found ready is not made ready.
+        if !first_look {
+            say(Happened::Ready { took: track.wanted_since.map(|since| now - since) });
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! The model is fitted in a process of its own, at the lowest priority: its memory is gone when it ends, and whatever happens to
 //! it, the daemon goes on with the model it has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::reconcile::memory::FORGET;
-use crate::store::{Store, StoreError};
+use crate::reconcile::memory::{FORGET, LONGEST_REPORTED, Reported};
+use crate::store::{Source, Store, StoreError, StoredSession};
 
 /// Sessions older than this teach nothing about today.
 const TAUGHT_BY: Span = Span::days(400);
@@ -106,6 +106,14 @@ pub fn learn_leads(path: &Path, now: Time) -> Result<Leads, StoreError> {
     let mut leads = Leads::default();
     Store::stream_preparations(path, now - LEADS_TAUGHT_BY, |desktop, took| leads.record(&desktop, took))?;
     Ok(leads)
+}
+
+/// Sessions that a broker reported to an earlier run and has not reported as ended: only the history still knows of them, and a
+/// device in use is never taken.
+pub fn still_reported(open: &[StoredSession], now: Time) -> BTreeMap<DesktopName, Reported> {
+    let ours = open.iter().filter(|session| session.source == Source::Broker && session.start > now - LONGEST_REPORTED);
+    ours.map(|session| (session.desktop.clone(), Reported { since: session.start, user: session.user.clone() }))
+        .collect()
 }
 
 /// Fits the model on the history on disk before `now`. Takes seconds and much memory: for the fitting process.

@@ -29,6 +29,9 @@ pub const FORGET: Span = Span::days(28);
 /// A preparation that took longer than this waited for room; it says nothing about how long the work takes.
 pub(super) const LONGEST_LEAD: Span = Span::minutes(30);
 
+/// A session that nobody reports as ended is forgotten after this, so that a broker's lost message does not bind a GPU for ever.
+pub(super) const LONGEST_REPORTED: Span = Span::days(7);
+
 /// What the administrator decided, as far as rounds need it.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -235,7 +238,7 @@ impl Memory {
             match what {
                 Happened::LoggedIn { at, outcome } => {
                     self.history.session_started(&desktop.subject, *at, None);
-                    self.scores.logins += u64::from(*outcome != Outcome::Warm);
+                    self.scores.logins += u64::from(!matches!(outcome, Outcome::Warm | Outcome::Unseen));
                     self.scores.hits += u64::from(*outcome == Outcome::Hit);
                     self.scores.late += u64::from(*outcome == Outcome::Late);
                     self.scores.misses += u64::from(*outcome == Outcome::Miss);
@@ -251,7 +254,7 @@ impl Memory {
                 }
                 Happened::LoggedOut { at } => self.history.session_ended(&desktop.subject, *at),
                 Happened::Ready { took: Some(took) } if *took <= LONGEST_LEAD => {
-                    self.leads.record(&desktop.name, *took)
+                    self.leads.record(&desktop.name, *took);
                 }
                 Happened::Detached { used: false } => self.scores.wasted += 1,
                 _ => {}
