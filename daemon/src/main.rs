@@ -156,8 +156,6 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     // Before anything is touched: another headstartd may be at work.
     let connection = bus::connect(&arguments.bus).await?;
     bus::check_free(&connection).await?;
-    let path = arguments.history.unwrap_or(config.history.path.clone());
-    let store = Store::open(&path, config.history.retention)?;
     let mut past = Vec::new();
     let mut future = Vec::new();
     let start = arguments.start.map(Time::from_timestamp).or(file.start);
@@ -165,6 +163,8 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
         let trace = Trace::read(trace)?;
         (past, future) = start.map_or_else(|| (Vec::new(), trace.rows.clone()), |start| trace.clone().split(start));
     }
+    let path = arguments.history.unwrap_or(config.history.path.clone());
+    let store = Store::open(&path, config.history.retention)?;
     remember(&store, past);
     store.flush().await;
     let simulation = Simulation::new(&file, future, start, arguments.speed, arguments.simulate_state.as_deref())?;
