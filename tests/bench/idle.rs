@@ -1,16 +1,18 @@
 //! The real daemon on a private bus: what it costs while nothing happens, and then how soon it answers.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use headstart_core::unit::Span;
+use headstart_tests::bus::Bus;
+use headstart_tests::process::Guarded;
+use headstart_tests::{daemon, program};
 
-use crate::process::Guarded;
 use crate::request;
-use crate::scene::{Scene, program};
+use crate::scene::Scene;
 use crate::table::{Figure, Table, Target};
 
 /// How long it is watched.
@@ -20,10 +22,9 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A daemon and the bus it is on.
 struct Daemon {
-    address: String,
     // Ends first.
-    process: Guarded,
-    bus: Guarded,
+    daemon: daemon::Daemon,
+    bus: Bus,
 }
 
 pub(crate) fn measure(scene: &Scene, table: &mut Table) -> anyhow::Result<()> {
@@ -35,87 +36,59 @@ pub(crate) fn measure(scene: &Scene, table: &mut Table) -> anyhow::Result<()> {
     std::fs::create_dir_all(&empty)?;
     let full = runtime.block_on(Daemon::start(&full, true))?;
     let empty = runtime.block_on(Daemon::start(&empty, false))?;
-    let before = (full.process.processor_time()?, empty.process.processor_time()?);
+    let before = (full.daemon.process().processor_time()?, empty.daemon.process().processor_time()?);
     let began = Instant::now();
     // A daemon on real hardware looks at the host every 30 s even if nobody calls; here nothing but a call makes it look.
     runtime.block_on(async {
         tokio::time::sleep(WATCHED / 2).await;
-        request::look_again(&full.address).await?;
-        request::look_again(&empty.address).await?;
+        request::look_again(full.bus.address()).await?;
+        request::look_again(empty.bus.address()).await?;
         tokio::time::sleep(WATCHED / 2).await;
         anyhow::Ok(())
     })?;
     let watched = began.elapsed().as_secs_f64();
     let percent = |daemon: &Daemon, before: Duration| -> anyhow::Result<Figure> {
-        let spent = daemon.process.processor_time()?.saturating_sub(before).as_secs_f64();
+        let spent = daemon.daemon.process().processor_time()?.saturating_sub(before).as_secs_f64();
         Ok(Figure::new(spent / watched * 100.0, "% of a core"))
     };
     let resident = |process: &Guarded| anyhow::Ok(Figure::new(process.resident()?, "MB"));
-    let memory = resident(&full.process)?;
+    let memory = resident(full.daemon.process())?;
     table.row(
         "resident memory",
         memory,
         Target::Below(40.0),
-        Some(("with an empty history", resident(&empty.process)?)),
+        Some(("with an empty history", resident(empty.daemon.process())?)),
     );
-    table.row("resident memory", memory, Target::None, Some(("its dbus-daemon", resident(&full.bus)?)));
+    table.row("resident memory", memory, Target::None, Some(("its dbus-daemon", resident(full.bus.process())?)));
     let load = percent(&full, before.0)?;
     let other = percent(&empty, before.1)?;
     table.row("processor, idle, one look in 20 s", load, Target::Below(0.2), Some(("with an empty history", other)));
     drop(empty);
-    runtime.block_on(request::measure(&full.address, table))
+    runtime.block_on(request::measure(full.bus.address(), table))
 }
 
 impl Daemon {
     /// Starts a bus and a daemon whose history is in `folder`, and waits until it serves; `trains`: and has its model.
     async fn start(folder: &Path, trains: bool) -> anyhow::Result<Self> {
-        let (bus, address) = start_bus(&folder.join("bus"))?;
+        let bus = Bus::start()?;
         let config = folder.join("headstart.toml");
         std::fs::write(&config, "mode = \"armed\"\n[forecast]\ntime-zone = \"Europe/Berlin\"\n")?;
         let simulation = write_simulation(folder)?;
-        let log = std::fs::File::create(folder.join("log"))?;
-        let daemon = Command::new(program("headstartd")?)
-            .arg("--config")
-            .arg(&config)
-            .arg("--simulate")
-            .arg(simulation)
-            .arg("--history")
-            .arg(folder.join("history.db"))
-            .args(["--bus", &address])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("headstartd cannot be started")?;
-        let daemon = Self { address, process: Guarded(daemon), bus };
+        let mut command = Command::new(program("headstartd")?);
+        command.arg("--config").arg(&config).arg("--simulate").arg(simulation);
+        command.arg("--history").arg(folder.join("history.db")).args(["--bus", bus.address()]);
+        let daemon = Self { daemon: daemon::Daemon::start(&mut command)?, bus };
         let began = Instant::now();
         let model = folder.join("model.json");
-        while request::look_again(&daemon.address).await.is_err() || (trains && !model.exists()) {
-            let late = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-            ensure!(began.elapsed() < START_DEADLINE, "headstartd is not up after {START_DEADLINE:?}: {}", late());
+        while trains && !model.exists() {
+            let late = || daemon.daemon.log();
+            ensure!(began.elapsed() < START_DEADLINE, "headstartd has no model after {START_DEADLINE:?}: {}", late());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         // What training set off, such as reservations, comes to an end: everybody's boot takes less.
         tokio::time::sleep(Duration::from_secs(3)).await;
         Ok(daemon)
     }
-}
-
-fn start_bus(socket: &Path) -> anyhow::Result<(Guarded, String)> {
-    let bus = Command::new("dbus-daemon")
-        .args(["--session", "--nofork", "--nopidfile", "--print-address=1"])
-        .arg(format!("--address=unix:path={}", socket.display()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("dbus-daemon cannot be started: is it installed?")?;
-    let mut bus = Guarded(bus);
-    let output = bus.0.stdout.take().context("its output is piped")?;
-    let mut address = String::new();
-    BufReader::new(output).read_line(&mut address)?;
-    ensure!(address.starts_with("unix:"), "dbus-daemon did not start");
-    Ok((bus, address.trim().to_owned()))
 }
 
 /// 500 desktops and 16 GPUs, at night after the invented year.

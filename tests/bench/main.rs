@@ -9,7 +9,6 @@ mod host;
 mod idle;
 mod import;
 mod people;
-mod process;
 mod request;
 mod round;
 mod scene;

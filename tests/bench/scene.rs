@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use headstart_core::unit::{Span, Time};
+use headstart_tests::program;
 use headstartd::store::{ImportOptions, Store};
 
 /// First instant after the invented year, which begins on 5 January 2026 in Berlin: Tuesday, 5 January 2027, 00:00.
@@ -60,11 +61,4 @@ impl Scene {
         })?;
         Ok((path, imported))
     }
-}
-
-/// A program that was built beside this one.
-pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(path.exists(), "{} is not there: cargo build --release --workspace --bins makes it", path.display());
-    Ok(path)
 }

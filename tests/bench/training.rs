@@ -7,10 +7,10 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use headstart_core::forecast::Model;
 use headstart_core::unit::{Span, Time};
+use headstart_tests::process;
 use headstartd::reconcile::learning::{self, Subjects};
 use headstartd::store::Store;
 
-use crate::process;
 use crate::scene::Scene;
 use crate::table::{Figure, Table, Target};
 
