@@ -607,7 +607,8 @@ fn what(reason: &Reason, way: Way, held: bool) -> &'static str {
         Reason::Waiting { .. } => "on demand",
         Reason::MinimumHold { .. } => "keep",
         Reason::BelowRelease { .. } | Reason::Outranked { .. } => "give back",
-        Reason::NoCapacity { .. } | Reason::NotOffered { .. } => "no room",
+        Reason::NoCapacity { .. } | Reason::NotOffered { .. } => "waits",
+        Reason::BelowTake { .. } => "not reserved",
         _ => reason.word(),
     }
 }
