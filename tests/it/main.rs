@@ -5,6 +5,7 @@
 
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
+mod bus;
 mod configuration;
 mod lonely;
 mod scene;
