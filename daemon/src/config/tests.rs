@@ -3,6 +3,7 @@ use expect_test::{Expect, expect};
 use super::document::Document;
 use super::*;
 
+mod manual;
 mod simulation;
 
 const PACKAGED: &str = include_str!("../../../config/headstart.toml");
