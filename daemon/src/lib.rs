@@ -13,6 +13,7 @@ pub mod reconcile;
 pub mod simulation;
 pub mod status;
 pub mod store;
+pub mod systemd;
 pub mod trace_file;
 
 /// So that test support can be shared with the tests of the command, which see this package from outside.

@@ -20,6 +20,7 @@ use headstartd::reconcile::memory::{Memory, Settings};
 use headstartd::reconcile::{Parts, Reconcile, learning};
 use headstartd::simulation::{DEFAULT_LENGTH, Simulation, Trace};
 use headstartd::store::{Record, Source, Store};
+use headstartd::systemd::{self, Systemd};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -205,6 +206,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
             messages,
             status,
             decisions,
+            systemd: Systemd::new(sd_notify::watchdog_enabled()),
             exit_at_end: arguments.exit_at_end,
         },
         memory,
@@ -216,7 +218,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
         let mut first = shown.clone();
         first.changed().await.context("the loop ended before its first round")?;
         let service = bus::publish(connection, ports).await?;
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        systemd::ready();
         tracing::info!("ready");
         Ok(service.run().await?)
     };
@@ -226,7 +228,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    systemd::stopping();
     store.close().await;
     result
 }

@@ -34,6 +34,7 @@ use crate::message::Message;
 use crate::simulation::Simulation;
 use crate::status::{Hold, Mode, Status};
 use crate::store::{self, Record, Source, Store};
+use crate::systemd::Systemd;
 use learning::Subjects;
 use memory::{Memory, Reported, Round, Settings, is_news};
 
@@ -69,6 +70,8 @@ pub struct Parts {
     pub status: watch::Sender<Arc<Status>>,
     /// To the bus.
     pub decisions: broadcast::Sender<Decision>,
+    /// Whoever watches over the loop.
+    pub systemd: Systemd,
     /// End when the people of the simulation have come and gone.
     pub exit_at_end: bool,
 }
@@ -146,6 +149,7 @@ impl Reconcile {
         }
         loop {
             let round = self.round().await;
+            self.parts.systemd.alive();
             if self.parts.exit_at_end && self.parts.simulation.as_ref().is_some_and(Simulation::is_over) {
                 tracing::info!("the trace is over");
                 return;
@@ -263,17 +267,21 @@ impl Reconcile {
         let began = Instant::now();
         let sleep = self.sleep_length(deadline);
         let waiting_for_steps = self.parts.clock.is_virtual() && self.in_flight.iter().any(|flight| !flight.told);
-        let wake = tokio::select! {
-            biased;
-            done = self.done.1.recv() => done.map_or(Wake::Deadline, Wake::Done),
-            learned = self.learned.1.recv() => learned.map_or(Wake::Deadline, Wake::Learned),
-            message = self.parts.messages.recv() => Wake::Message(message),
-            () = tokio::time::sleep(sleep) => {
-                if let Some(deadline) = deadline.filter(|_| !waiting_for_steps) {
-                    self.parts.clock.slept(deadline, began.elapsed(), true);
+        let wake = loop {
+            tokio::select! {
+                biased;
+                done = self.done.1.recv() => break done.map_or(Wake::Deadline, Wake::Done),
+                learned = self.learned.1.recv() => break learned.map_or(Wake::Deadline, Wake::Learned),
+                message = self.parts.messages.recv() => break Wake::Message(message),
+                // No wake-up: the loop waits on, and nothing is looked at.
+                () = self.parts.systemd.due() => self.parts.systemd.alive(),
+                () = tokio::time::sleep_until(began + sleep) => {
+                    if let Some(deadline) = deadline.filter(|_| !waiting_for_steps) {
+                        self.parts.clock.slept(deadline, began.elapsed(), true);
+                    }
+                    self.report_hanging(round);
+                    return Wake::Deadline;
                 }
-                self.report_hanging(round);
-                return Wake::Deadline;
             }
         };
         // A virtual clock stands while steps are under way: they take no simulated time.
@@ -574,7 +582,7 @@ impl Reconcile {
         self.parts.store.record(Record::Decision { at: time, desktop: desktop.cloned(), what, why });
     }
 
-    fn publish(&self, round: &Round) {
+    fn publish(&mut self, round: &Round) {
         let hung: Vec<String> = self
             .in_flight
             .iter()
@@ -594,6 +602,7 @@ impl Reconcile {
             hung: &hung,
         };
         let status = publish::status(&self.memory, &self.parts.settings, round, &around);
+        self.parts.systemd.say(&status);
         self.parts.status.send_replace(Arc::new(status));
     }
 }
