@@ -8,6 +8,7 @@
 //!   misses for everybody.
 //! * Hit: the GPU was attached at least 60 s before the cold login and still is at it.
 //! * Idle: attached, not in an episode and not in the grace time.
+//! * Spans that touch are one: a GPU that stays is not attached anew.
 //! * All times are on the user's wall clock: UTC and the offset of the record.
 //! * A decision sees only what was before it. It is made at each quarter hour, and at a release within one.
 //!
