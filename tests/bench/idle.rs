@@ -81,7 +81,7 @@ impl Daemon {
         let began = Instant::now();
         let model = folder.join("model.json");
         while trains && !model.exists() {
-            let late = || daemon.daemon.log();
+            let late = || daemon.daemon.log().text();
             ensure!(began.elapsed() < START_DEADLINE, "headstartd has no model after {START_DEADLINE:?}: {}", late());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

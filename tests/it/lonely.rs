@@ -96,7 +96,7 @@ fn a_second_daemon_is_told_who_is_there_and_touches_nothing() {
     let mut second = Daemon::spawn(&mut simulated("100000")).expect("it can be started");
     let status = second.wait(DEADLINE).expect("it ends by itself");
     assert_eq!(status.code(), Some(1));
-    let log = second.whole_log();
+    let log = second.log().whole();
     assert!(log.contains("headstartd: org.headstart1 is taken by :1."), "{log}");
     assert!(log.contains("another headstartd is running (busctl status org.headstart1 shows it)"), "{log}");
     is_for_people(&log);
@@ -111,7 +111,7 @@ fn a_daemon_whose_bus_ends_says_so_and_ends() {
     scene.bus = headstart_tests::bus::Bus::start().expect("another bus");
     let status = daemon.wait(DEADLINE).expect("systemd starts it again when there is a bus");
     assert_eq!(status.code(), Some(1));
-    let log = daemon.whole_log();
+    let log = daemon.log().whole();
     assert!(log.ends_with("headstartd: the bus closed the connection"), "{log}");
 }
 

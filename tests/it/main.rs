@@ -6,6 +6,7 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 mod bus;
+mod command;
 mod configuration;
 mod lonely;
 mod scene;

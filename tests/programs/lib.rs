@@ -5,6 +5,7 @@
 
 pub mod bus;
 pub mod daemon;
+pub mod lines;
 pub mod process;
 
 use std::path::PathBuf;

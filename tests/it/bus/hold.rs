@@ -97,7 +97,7 @@ fn in_shadow_all_is_decided_and_nothing_is_done() {
     assert!(scene.headstart(&["status"]).ok().contains("shadow"), "it is said on the screen");
     assert_eq!(host(&scene), before);
     for step in ["make ", "attach ", "start "] {
-        let begun = daemon.log().lines().any(|line| line.contains(&format!("DEBUG {step}")));
-        assert!(!begun, "{step}was begun:\n{}", daemon.log());
+        let begun = daemon.log().text().lines().any(|line| line.contains(&format!("DEBUG {step}")));
+        assert!(!begun, "{step}was begun:\n{}", daemon.log().text());
     }
 }

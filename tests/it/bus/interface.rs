@@ -1,14 +1,14 @@
 //! What is on the bus is what `config/org.headstart1.xml` says.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use headstart_tests::lines::Lines;
 use headstart_tests::process::Guarded;
 use roxmltree::{Document, Node, ParsingOptions};
 use serde_json::Value;
 
-use crate::scene::{DEMO_HOST, NAME, ROOT, Scene, eventually, start};
+use crate::scene::{DEADLINE, DEMO_HOST, NAME, ROOT, Scene, eventually, start};
 
 const XML: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/org.headstart1.xml");
 
@@ -121,17 +121,16 @@ fn a_change_is_signalled_with_its_new_value() {
     monitor.arg(format!("--address={}", scene.bus.address())).args(["--json=short", "monitor", NAME]);
     monitor.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut monitor = Guarded::start(&mut monitor).expect("busctl is installed");
-    let mut complaints = BufReader::new(monitor.child().stderr.take().expect("it is piped")).lines();
-    let begins = complaints.next().expect("it says that it listens").expect("it is text");
+    let mut complaints = Lines::of(monitor.child().stderr.take().expect("it is piped"));
+    let begins = complaints.next(DEADLINE).expect("it says that it listens");
     assert!(begins.contains("Monitoring"), "{begins}");
     scene.call("RequestGpu", &["sa{sv}", "vm001", "0"]);
 
-    // It ends with its process, which ends with this test.
-    let mut messages = BufReader::new(monitor.child().stdout.take().expect("it is piped")).lines();
+    let mut messages = Lines::of(monitor.child().stdout.take().expect("it is piped"));
     let mut states = Vec::new();
     let mut device = String::new();
     while states.last().is_none_or(|state| state != "ready") {
-        let line = messages.next().expect("the bus goes on").expect("it is text");
+        let line = messages.next(DEADLINE).expect("it becomes ready");
         let message: Value = serde_json::from_str(&line).expect("it is JSON");
         if message["member"] != "PropertiesChanged" || message["path"] != format!("{ROOT}/desktop/vm001") {
             continue;

@@ -28,7 +28,8 @@ fn quiet(scene: &Scene) -> headstart_tests::daemon::Daemon {
     let daemon = start(command.args(["--speed", "0.001", "--simulate-state", "state.json"]));
     let deadline = crate::scene::DEADLINE;
     daemon
-        .wait_for_line("that the model stays", deadline, |line| line.contains("the model stays as it is"))
+        .log()
+        .find("that the model stays", deadline, |line| line.contains("the model stays as it is"))
         .expect("no logins");
     scene.settle();
     daemon
