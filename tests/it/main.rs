@@ -8,5 +8,8 @@
 mod bus;
 mod command;
 mod configuration;
+mod host;
+mod kill;
 mod lonely;
 mod scene;
+mod signals;
