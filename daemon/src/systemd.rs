@@ -1,8 +1,10 @@
 //! What systemd is told, if it started us: ready, alive, how it stands in one sentence, stopping.
 //!
-//! Only the loop says that it is alive, so that a loop that hangs is noticed. Nothing here fails: what cannot be told goes to the
-//! log, and if that lasts the watchdog acts. Not here: what is done when systemd asks us to stop, which is `main`'s.
+//! Only the loop says that it is alive, so that a loop that hangs is noticed. Nothing here fails or waits: what systemd does not take
+//! is dropped, and if that lasts the watchdog acts. Not here: what is done when systemd asks us to stop, which is `main`'s.
 
+use std::sync::LazyLock;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -59,16 +61,46 @@ pub fn ready() {
     tell(&NotifyState::Ready);
 }
 
-/// The service ends.
+/// The service ends. Comes back when systemd knows, or does not listen.
 pub fn stopping() {
-    tell(&NotifyState::Stopping);
+    let said = tell(&NotifyState::Stopping);
+    // The process may end right after this, and the thread with it.
+    let _ = said.recv_timeout(LAST_WORD);
+}
+
+/// What is to be told and was not taken yet; more is dropped.
+const UNTOLD: usize = 16;
+/// How long the end waits for systemd to take the last word.
+const LAST_WORD: Duration = Duration::from_millis(200);
+
+/// The thread that talks to systemd: its socket is a datagram socket that blocks once systemd has fallen behind.
+static TELLER: LazyLock<SyncSender<Word>> = LazyLock::new(|| {
+    let (sender, receiver) = sync_channel::<Word>(UNTOLD);
+    std::thread::spawn(move || {
+        for word in receiver {
+            if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&word.state)]) {
+                tracing::debug!("systemd cannot be told {}: {error}", word.state);
+            }
+            // Nobody waits for most words.
+            let _ = word.said.send(());
+        }
+    });
+    sender
+});
+
+/// What is to be told, and how to hear that it was.
+struct Word {
+    state: String,
+    said: Sender<()>,
 }
 
 /// Says it where systemd listens; elsewhere this does nothing.
-fn tell(state: &NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
-        tracing::debug!("systemd cannot be told: {error}");
+fn tell(state: &NotifyState<'_>) -> Receiver<()> {
+    let (said, heard) = channel();
+    if let Err(TrySendError::Full(word)) = TELLER.try_send(Word { state: state.to_string(), said }) {
+        tracing::debug!("systemd does not listen; {} is dropped", word.state);
     }
+    heard
 }
 
 /// What `systemctl status` shows.

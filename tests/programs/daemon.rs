@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -17,7 +18,7 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 pub struct Daemon {
     process: Guarded,
     log: Lines,
-    notifications: UnixDatagram,
+    notifications: Receiver<String>,
     _folder: TempDir,
 }
 
@@ -44,6 +45,7 @@ impl Daemon {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Guarded::start(command)?;
         let log = Lines::of(process.child().stderr.take().context("its log is piped")?);
+        let notifications = listen(notifications);
         Ok(Self { process, log, notifications, _folder: folder })
     }
 
@@ -52,20 +54,17 @@ impl Daemon {
     /// # Errors
     /// It did not, or ended.
     pub fn wait_for_notification(&mut self, text: &str, deadline: Duration) -> anyhow::Result<()> {
-        // So that its end is noticed.
-        self.notifications.set_read_timeout(Some(Duration::from_millis(50)))?;
         let began = Instant::now();
-        let mut buffer = [0; 4096];
         loop {
-            match self.notifications.recv(&mut buffer) {
-                Ok(n) if String::from_utf8_lossy(&buffer[..n]).lines().any(|line| line == text) => return Ok(()),
+            // A short wait, so that its end is noticed.
+            match self.notifications.recv_timeout(Duration::from_millis(50)) {
+                Ok(told) if told.lines().any(|line| line == text) => return Ok(()),
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(_) => {
                     if let Some(status) = self.process.ended()? {
                         bail!("headstartd ended with {status} before {text}:\n{}", self.log.whole());
                     }
                 }
-                Err(error) => return Err(error.into()),
             }
             if began.elapsed() > deadline {
                 bail!("headstartd has not said {text} after {deadline:?}:\n{}", self.log.text());
@@ -104,4 +103,18 @@ impl Daemon {
     pub fn log(&self) -> &Lines {
         &self.log
     }
+}
+
+/// What it says, as it says it: systemd does not keep its services waiting either. The thread ends with the test.
+fn listen(socket: UnixDatagram) -> Receiver<String> {
+    let (sender, told) = channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(n) = socket.recv(&mut buffer) {
+            if sender.send(String::from_utf8_lossy(&buffer[..n]).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    told
 }
