@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use headstart_core::desktop::Rule;
-use headstart_core::id::PciAddress;
+use headstart_core::id::GpuId;
 use headstart_core::policy::Policy;
 use headstart_core::unit::Span;
 use jiff::civil;
@@ -44,7 +44,7 @@ pub struct Config {
     /// What the `[[desktop]]` entries say, in the order of the files: of each setting the last fitting rule that has it wins.
     pub desktop_rules: Vec<Rule>,
     /// PFs the administrator gave to headstart; each once, in order of address.
-    pub gpus: Vec<PciAddress>,
+    pub gpus: Vec<GpuId>,
     /// The files it came from, in the order they were read.
     pub files: Vec<PathBuf>,
 }

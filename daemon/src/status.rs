@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headstart_core::id::{DesktopName, PciAddress, ProfileName};
+use headstart_core::id::{DesktopName, GpuId, ProfileName};
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 
 /// Whether decisions are carried out.
@@ -35,7 +35,7 @@ pub struct Status {
     /// What an administrator should know, each naming its object.
     pub problems: Vec<String>,
     /// By address.
-    pub gpus: BTreeMap<PciAddress, GpuStatus>,
+    pub gpus: BTreeMap<GpuId, GpuStatus>,
     /// By name.
     pub desktops: BTreeMap<DesktopName, DesktopStatus>,
 }
@@ -114,7 +114,7 @@ pub struct DesktopStatus {
     /// `off`, `preparing`, `ready`, `waiting`, `in-use`, `grace`, `releasing`, `running` (without a GPU), `unknown`.
     pub state: String,
     /// The PF whose vGPU is attached or being attached.
-    pub gpu: Option<PciAddress>,
+    pub gpu: Option<GpuId>,
     /// The device, mdev UUID or VF address.
     pub device: Option<String>,
     /// Its profile, or the one that would be given.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use headstart_core::desktop::{AttachMode, Settings};
 use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Profile, Vgpu};
-use headstart_core::id::{DesktopName, DomainUuid, PciAddress, ProfileName};
+use headstart_core::id::{DesktopName, DomainUuid, GpuId, PciAddress, ProfileName};
 use headstart_core::step::Step;
 use headstart_core::unit::{FramebufferMib, Span, Time};
 use headstartd::clock::{Clock, VirtualClock};
@@ -83,7 +83,7 @@ pub(crate) fn busy(desktops: usize, gpus: usize, now: Time) -> anyhow::Result<Ma
     Ok(made)
 }
 
-fn address(n: usize) -> anyhow::Result<PciAddress> {
+fn address(n: usize) -> anyhow::Result<GpuId> {
     let (domain, bus) = (n / 200, n % 200 + 1);
     Ok(format!("{domain:04x}:{bus:02x}:00.0").parse()?)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::desktop::Desktop;
 use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning};
-use crate::id::{DomainUuid, PciAddress, ProfileName};
+use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName};
 use crate::observed::{Attachment, Domain, Gap, Login, Observed, Power};
 use crate::plan::Quarantine;
 use crate::step::{Busy, Desired, Step};
@@ -192,7 +192,7 @@ impl Judge<'_> {
     }
 
     /// An idle device of ours, of this profile.
-    fn may_go(&self, gpu: PciAddress, device: DeviceId, profile: &ProfileName) -> Result<(), String> {
+    fn may_go(&self, gpu: GpuId, device: DeviceId, profile: &ProfileName) -> Result<(), String> {
         let vgpu = self.observed.gpus.get(&gpu).and_then(|gpu| gpu.vgpus.get(&device)).ok_or("it does not exist")?;
         must(vgpu.profile.as_ref() == Some(profile), "it has another profile")?;
         must(self.named_by(device).is_empty(), "a domain names it")?;
@@ -234,7 +234,7 @@ impl Judge<'_> {
         self.observed.domains.values().filter(names).collect()
     }
 
-    fn place_of(&self, device: DeviceId) -> Option<PciAddress> {
+    fn place_of(&self, device: DeviceId) -> Option<GpuId> {
         self.observed.gpus.values().find(|gpu| gpu.vgpus.contains_key(&device)).map(|gpu| gpu.address)
     }
 
@@ -247,7 +247,7 @@ impl Judge<'_> {
         Ok(self.domain(uuid).ok_or("the domain was not seen")?)
     }
 
-    fn is_unknown(&self, gpu: PciAddress) -> bool {
+    fn is_unknown(&self, gpu: GpuId) -> bool {
         self.observed.gpus.get(&gpu).is_none_or(|gpu| matches!(gpu.state, GpuState::Unknown(_)))
     }
 
@@ -256,7 +256,7 @@ impl Judge<'_> {
         !gap && self.observed.gpus.keys().all(|gpu| !self.is_unknown(*gpu))
     }
 
-    fn ready(&self, gpu: PciAddress, interface: Interface) -> Result<&Gpu, String> {
+    fn ready(&self, gpu: GpuId, interface: Interface) -> Result<&Gpu, String> {
         let gpu = self.observed.gpus.get(&gpu).ok_or("no such PF")?;
         must(gpu.state == GpuState::Ready, "its PF is not ready")?;
         must(gpu.interface == interface, "its PF does not work that way")?;
@@ -270,7 +270,7 @@ fn in_power(domain: &Domain, live: bool) -> Result<(), String> {
 }
 
 /// What a step makes on this PF.
-fn made(step: &Step, on: PciAddress) -> Option<Tenant> {
+fn made(step: &Step, on: GpuId) -> Option<Tenant> {
     match step {
         Step::CreateMdev { gpu, profile, start, .. } | Step::SetVgpuType { gpu, profile, start, .. } if *gpu == on => {
             Some((Some(profile.clone()), *start))
@@ -314,6 +314,10 @@ pub fn stand_together(gpu: &Gpu, tenants: &[(Option<ProfileName>, Option<u16>)])
                 must(series_may_mix || pair[0].0.name == pair[1].0.name, "two types")?;
             }
             Ok(())
+        }
+        Partitioning::Budget { slots } => {
+            let taken: u32 = known.iter().map(|(profile, _)| u32::from(profile.slots)).sum();
+            must(taken <= u32::from(slots), "more than its budget")
         }
         Partitioning::MixedSize { slots } | Partitioning::Mig { slots } => {
             let mut taken = vec![false; usize::from(slots)];

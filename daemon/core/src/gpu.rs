@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::id::{MdevUuid, PciAddress, ProfileName};
+use crate::id::{GpuId, MdevUuid, PciAddress, ProfileName};
 use crate::unit::FramebufferMib;
 
 /// How vGPUs of this PF are made and taken away.
@@ -49,6 +49,12 @@ pub enum Partitioning {
         /// Memory slices in all (8 on A100, H100).
         slots: u16,
     },
+    /// Any mix, as long as the slots of all together stay within one budget that has no places: megabytes, ports or instances of the
+    /// kernel's sample drivers, Intel GVT-g.
+    Budget {
+        /// Slots in all.
+        slots: u16,
+    },
     /// VFs of equal share that exist since the driver was loaded (AMD MxGPU).
     FixedVfs,
     /// VFs come all at once through `sriov_numvfs`, and go all at once.
@@ -65,6 +71,7 @@ impl fmt::Display for Partitioning {
             Partitioning::EqualSize { series_may_mix: false } => f.write_str("equal size, one type"),
             Partitioning::MixedSize { slots } => write!(f, "mixed size, {slots} slots"),
             Partitioning::Mig { slots } => write!(f, "MIG, {slots} memory slices"),
+            Partitioning::Budget { slots } => write!(f, "any mix, budget of {slots}"),
             Partitioning::FixedVfs => f.write_str("fixed VFs"),
             Partitioning::SrIov { vfs } => write!(f, "SR-IOV, {vfs} VFs"),
         }
@@ -80,7 +87,7 @@ pub struct Profile {
     pub framebuffer: FramebufferMib,
     /// Most of this profile on one PF, by the vendor's table.
     pub max_instances: u16,
-    /// Slots that one takes under mixed size or MIG; 0 elsewhere.
+    /// Slots that one takes under mixed size, MIG or a budget; 0 elsewhere.
     pub slots: u16,
     /// Slots at which one may begin under mixed size or MIG, ascending; empty elsewhere.
     pub starts: Vec<u16>,
@@ -148,7 +155,7 @@ pub enum GpuState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gpu {
     /// Its address.
-    pub address: PciAddress,
+    pub address: GpuId,
     /// Board name.
     pub name: String,
     /// Whole framebuffer.
@@ -180,6 +187,8 @@ pub enum Refusal {
     AllInstances(u16),
     /// Not enough framebuffer is left.
     NoFramebuffer,
+    /// Not enough of the budget is left.
+    NoBudget,
     /// No run of slots is free at any permitted start.
     NoPlacement,
     /// Every VF is taken.
@@ -196,6 +205,7 @@ impl fmt::Display for Refusal {
             Refusal::OtherType(profile) => write!(f, "it is bound to {profile} until the last of them is gone"),
             Refusal::AllInstances(most) => write!(f, "all {most} instances of the profile are taken"),
             Refusal::NoFramebuffer => f.write_str("its framebuffer is used up"),
+            Refusal::NoBudget => f.write_str("its budget is used up"),
             Refusal::NoPlacement => f.write_str("no placement is free"),
             Refusal::NoVf => f.write_str("every VF is taken"),
             Refusal::UnknownTenant(device) => write!(f, "{device} on it has a profile that is not known"),
@@ -254,11 +264,20 @@ impl Gpu {
                 let needed = each * (tenants.len() as u64 + 1);
                 if needed > u64::from(self.framebuffer.get()) { Err(Refusal::NoFramebuffer) } else { Ok(None) }
             }
+            Partitioning::Budget { slots } => {
+                self.all_known(tenants)?;
+                let taken: u32 = tenants.iter().map(|tenant| u32::from(self.slots_of(tenant))).sum();
+                if taken + u32::from(new.slots) > u32::from(slots) { Err(Refusal::NoBudget) } else { Ok(None) }
+            }
             Partitioning::MixedSize { slots } | Partitioning::Mig { slots } => {
                 self.all_known(tenants)?;
                 self.free_start(tenants, new, slots, at).map(Some)
             }
         }
+    }
+
+    fn slots_of(&self, tenant: &Tenant<'_>) -> u16 {
+        tenant.profile.and_then(|name| self.profile(name)).map_or(0, |profile| profile.slots)
     }
 
     /// A tenant whose size is not known closes the PF for more.
@@ -305,6 +324,7 @@ impl Gpu {
                 self.framebuffer.get().checked_div(p.framebuffer.get()).map_or(0, |n| n.min(u32::from(u16::MAX)) as u16)
             }
             Partitioning::MixedSize { .. } | Partitioning::Mig { .. } => p.starts.len() as u16,
+            Partitioning::Budget { slots } => slots.checked_div(p.slots).unwrap_or(u16::MAX),
             Partitioning::FixedVfs | Partitioning::SrIov { .. } => u16::MAX,
         };
         p.max_instances.min(by_vfs).min(by_size)
@@ -331,7 +351,7 @@ pub(crate) mod tests {
     }
 
     fn gpu(partitioning: Partitioning, interface: Interface, vfs: u32, profiles: Vec<Profile>) -> Gpu {
-        let address: PciAddress = "0000:3b:00.0".parse().unwrap();
+        let address: GpuId = "0000:3b:00.0".parse().unwrap();
         Gpu {
             address,
             name: "test".into(),
@@ -395,6 +415,19 @@ pub(crate) mod tests {
         let gpu = gpu(Partitioning::Mig { slots: 8 }, Interface::VfioVariant, 16, profiles);
         assert_eq!(fit(&gpu, &[("A100-1-5C", Some(6))], "A100-3-20C"), "fits at 0");
         assert_eq!(fit(&gpu, &[("A100-1-5C", Some(6)), ("A100-1-5C", Some(0))], "A100-3-20C"), "no placement is free");
+    }
+
+    #[test]
+    fn a_budget_takes_any_mix() {
+        let profiles = vec![profile("large", 64, 4, 16, &[]), profile("small", 4, 64, 1, &[])];
+        let gpu = gpu(Partitioning::Budget { slots: 34 }, Interface::Mdev, 0, profiles);
+        assert_eq!(fit(&gpu, &[("large", None), ("small", None)], "large"), "fits");
+        assert_eq!(fit(&gpu, &[("large", None), ("large", None), ("small", None)], "small"), "fits");
+        assert_eq!(
+            fit(&gpu, &[("large", None), ("small", None), ("small", None), ("small", None)], "large"),
+            "its budget is used up"
+        );
+        assert_eq!(gpu.capacity(&"large".parse().unwrap()), 2);
     }
 
     #[test]

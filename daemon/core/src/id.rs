@@ -80,6 +80,92 @@ impl From<PciAddress> for String {
     }
 }
 
+/// Name of a device that is no PCI function, as its directory in `/sys/devices/virtual` bears it; at most 31 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VirtualName([u8; 32]);
+
+impl VirtualName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        std::str::from_utf8(&self.0[..end]).expect("only ASCII was let in")
+    }
+}
+
+/// What vGPUs are made on: a PF, or the virtual parent of mdevs (the kernel's sample drivers have such).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum GpuId {
+    /// A physical function.
+    Pci(PciAddress),
+    /// A parent that is no PCI function.
+    Virtual(VirtualName),
+}
+
+impl GpuId {
+    /// The PCI function `n` further on, as VFs follow their PF; none past bus 255, and for what is no PCI function.
+    pub fn offset(self, n: u32) -> Option<PciAddress> {
+        self.pci()?.offset(n)
+    }
+
+    /// The address of the PF; none if it is no PCI function.
+    pub fn pci(self) -> Option<PciAddress> {
+        match self {
+            GpuId::Pci(address) => Some(address),
+            GpuId::Virtual(_) => None,
+        }
+    }
+}
+
+impl From<PciAddress> for GpuId {
+    fn from(address: PciAddress) -> Self {
+        Self::Pci(address)
+    }
+}
+
+impl FromStr for GpuId {
+    type Err = BadId;
+    /// What holds a colon is a PCI address, anything else a name.
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        if text.contains(':') {
+            return text.parse().map(Self::Pci);
+        }
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if text.is_empty() || text.len() > 31 || !plain || text.starts_with('.') {
+            return Err(BadId {
+                what: "GPU",
+                text: text.chars().take(80).collect(),
+                rule: "expected a PCI address, e.g. 0000:3b:00.0, or the name of a parent in /sys/class/mdev_bus",
+            });
+        }
+        let mut name = [0; 32];
+        name[..text.len()].copy_from_slice(text.as_bytes());
+        Ok(Self::Virtual(VirtualName(name)))
+    }
+}
+
+impl fmt::Display for GpuId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GpuId::Pci(address) => address.fmt(f),
+            GpuId::Virtual(name) => f.write_str(name.as_str()),
+        }
+    }
+}
+
+impl TryFrom<String> for GpuId {
+    type Error = BadId;
+    fn try_from(text: String) -> Result<Self, BadId> {
+        text.parse()
+    }
+}
+
+impl From<GpuId> for String {
+    fn from(id: GpuId) -> String {
+        id.to_string()
+    }
+}
+
 /// A newtype over text with a check.
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $most:literal) => {
@@ -247,6 +333,18 @@ mod tests {
         for text in ["", "3b:00.0", "0000:3b:00", "0000:3b:20.0", "0000:3b:00.8", "0000:3b:00.0.0", "0000:+b:00.0"] {
             let error = text.parse::<PciAddress>().unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")) && error.contains("lspci -D"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_gpu_is_a_pci_function_or_has_a_name() {
+        let pf: GpuId = "00000000:3B:00.0".parse().unwrap();
+        assert_eq!((pf.to_string().as_str(), pf.pci().is_some()), ("0000:3b:00.0", true));
+        let sample: GpuId = "mbochs".parse().unwrap();
+        assert_eq!((sample.to_string().as_str(), sample.pci()), ("mbochs", None));
+        for text in ["", "3b:00", "a/b", "..", "a b", &"a".repeat(32)] {
+            let error = text.parse::<GpuId>().unwrap_err().to_string();
+            assert!(error.contains("0000:3b:00.0"), "{error}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::desktop::Settings;
 use crate::gpu::{DeviceId, Gpu, GpuState, Opened};
-use crate::id::{DesktopName, DomainUuid, PciAddress};
+use crate::id::{DesktopName, DomainUuid, GpuId};
 use crate::unit::Time;
 
 /// Whether a domain runs.
@@ -88,7 +88,7 @@ pub enum Gap {
     /// The list of domains: libvirt did not answer, so any device may be in use.
     Domains,
     /// A PF that should be there.
-    Gpu(PciAddress),
+    Gpu(GpuId),
 }
 
 /// Something an administrator should know.
@@ -110,7 +110,7 @@ impl fmt::Display for Problem {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     /// PFs that were given to headstart.
-    pub gpus: BTreeMap<PciAddress, Gpu>,
+    pub gpus: BTreeMap<GpuId, Gpu>,
     /// All domains, also those that headstart does not manage.
     pub domains: BTreeMap<DomainUuid, Domain>,
     /// What could not be seen.

@@ -16,7 +16,7 @@ use room::{Placed, Room, Standings};
 use crate::chance::Chance;
 use crate::desktop::{AttachMode, Desktop};
 use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Partitioning, Vgpu};
-use crate::id::{DomainUuid, PciAddress, ProfileName};
+use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName};
 use crate::observed::{Attachment, Domain, Login, Observed, Power, Tenure, tenure};
 use crate::policy::Policy;
 use crate::request::{Offer, Preallocation, Way, Wish};
@@ -40,7 +40,7 @@ pub struct Standing {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quarantine {
     /// PFs.
-    pub gpus: BTreeMap<PciAddress, String>,
+    pub gpus: BTreeMap<GpuId, String>,
     /// Domains.
     pub domains: BTreeMap<DomainUuid, String>,
 }
@@ -111,7 +111,7 @@ struct Contender<'a> {
     anew: bool,
     reason: Reason,
     /// Where its device is, if it has one that it could keep.
-    held: Option<(PciAddress, Placed)>,
+    held: Option<(GpuId, Placed)>,
     profiles: Vec<ProfileName>,
 }
 
@@ -132,7 +132,7 @@ struct Planner<'a> {
     desired: Desired,
     reasons: BTreeMap<DomainUuid, Reason>,
     /// Devices of ours and where they are.
-    places: BTreeMap<DeviceId, PciAddress>,
+    places: BTreeMap<DeviceId, GpuId>,
     holders: BTreeMap<DeviceId, Vec<DomainUuid>>,
     /// The mdevs that we would make.
     derived: BTreeSet<DeviceId>,
@@ -306,7 +306,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Where the device of a desktop is, and what.
-    fn held(&self, domain: &Domain) -> Option<(PciAddress, Placed)> {
+    fn held(&self, domain: &Domain) -> Option<(GpuId, Placed)> {
         let device = our_hostdev(domain)?.device;
         let address = *self.places.get(&device)?;
         let vgpu = self.s.observed.gpus.get(&address)?.vgpus.get(&device)?;
@@ -314,7 +314,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The same, if it is what the desktop should have and the guest was not asked to let it go.
-    fn suitable(&self, desktop: &Desktop, domain: &Domain) -> Option<(PciAddress, Placed)> {
+    fn suitable(&self, desktop: &Desktop, domain: &Domain) -> Option<(GpuId, Placed)> {
         let profiles = self.profiles(desktop);
         let going = our_hostdev(domain)?.attachment == Attachment::Detaching;
         let fits = |placed: &Placed| placed.profile.as_ref().is_some_and(|profile| profiles.contains(profile));
@@ -396,7 +396,7 @@ impl<'a> Planner<'a> {
     }
 
     /// How many VFs of every PF have no type and can get none, since a domain that will not let go names them.
-    fn named_vfs(&self) -> BTreeMap<PciAddress, usize> {
+    fn named_vfs(&self) -> BTreeMap<GpuId, usize> {
         let stays = |uuid: &DomainUuid| !self.goes(*uuid);
         let named = |vf: &&PciAddress| self.holders.get(&DeviceId::Vf(**vf)).is_some_and(|by| by.iter().any(stays));
         let counted = self.s.observed.gpus.values().map(|gpu| {
@@ -508,7 +508,7 @@ impl<'a> Planner<'a> {
         &mut self,
         contender: &Contender<'_>,
         room: &mut Room<'_>,
-        gpu: PciAddress,
+        gpu: GpuId,
         profile: ProfileName,
         start: Option<u16>,
         reason: Reason,
@@ -534,7 +534,7 @@ impl<'a> Planner<'a> {
 
     /// One verdict for each desktop, with what a request would be answered.
     fn verdicts(&mut self, room: &Room<'_>) -> BTreeMap<DomainUuid, Verdict> {
-        let mut memo: BTreeMap<Vec<ProfileName>, Result<(PciAddress, ProfileName), Reason>> = BTreeMap::new();
+        let mut memo: BTreeMap<Vec<ProfileName>, Result<(GpuId, ProfileName), Reason>> = BTreeMap::new();
         let mut verdicts = BTreeMap::new();
         for desktop in self.s.desktops.values() {
             let Some(domain) = self.s.observed.domains.get(&desktop.uuid) else { continue };
@@ -606,7 +606,7 @@ fn refusal(room: &Room<'_>, profiles: &[ProfileName]) -> Reason {
 }
 
 /// The first profile of the wish that fits anywhere, and where.
-fn find(room: &Room<'_>, profiles: &[ProfileName]) -> Option<(PciAddress, ProfileName, Option<u16>)> {
+fn find(room: &Room<'_>, profiles: &[ProfileName]) -> Option<(GpuId, ProfileName, Option<u16>)> {
     profiles.iter().find_map(|profile| room.find(profile).map(|(gpu, start)| (gpu, profile.clone(), start)))
 }
 
@@ -618,9 +618,9 @@ fn victims<'c, 'a>(
     evicted: &BTreeSet<DomainUuid>,
     room: &Room<'_>,
     able: impl Fn(&Contender<'_>) -> bool,
-) -> Option<(PciAddress, ProfileName, Vec<&'c Contender<'a>>)> {
+) -> Option<(GpuId, ProfileName, Vec<&'c Contender<'a>>)> {
     for profile in &claimant.profiles {
-        let mut going: BTreeMap<PciAddress, Vec<&Contender<'a>>> = BTreeMap::new();
+        let mut going: BTreeMap<GpuId, Vec<&Contender<'a>>> = BTreeMap::new();
         for victim in lower.iter().rev() {
             let Some((address, _)) = &victim.held else { continue };
             let safe = victim.waiting

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::id::{PciAddress, ProfileName};
+use crate::id::{GpuId, ProfileName};
 use crate::unit::{Probability, Span};
 
 /// The pre-allocation flag of a request.
@@ -81,7 +81,7 @@ pub struct Offer {
     /// What it would get.
     pub profile: Option<ProfileName>,
     /// Where.
-    pub gpu: Option<PciAddress>,
+    pub gpu: Option<GpuId>,
     /// Until it is ready, as far as can be told.
     pub wait: Option<Span>,
     /// One sentence.
@@ -100,7 +100,7 @@ pub struct Answer {
     /// As in the offer, or as wished.
     pub profile: Option<ProfileName>,
     /// As in the offer.
-    pub gpu: Option<PciAddress>,
+    pub gpu: Option<GpuId>,
     /// As in the offer.
     pub wait: Option<Span>,
     /// One sentence.

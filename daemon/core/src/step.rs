@@ -9,14 +9,14 @@ use std::fmt;
 
 use crate::desktop::{AttachMode, Desktop};
 use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Tenant, Vgpu};
-use crate::id::{DomainUuid, MdevUuid, PciAddress, ProfileName};
+use crate::id::{DomainUuid, GpuId, MdevUuid, PciAddress, ProfileName};
 use crate::observed::{Attachment, Domain, Gap, Hostdev, Login, Observed, Power, Tenure, tenure};
 
 /// What one desktop should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
     /// On which PF.
-    pub gpu: PciAddress,
+    pub gpu: GpuId,
     /// Which profile.
     pub profile: ProfileName,
     /// The first slot, under mixed size or MIG.
@@ -35,14 +35,14 @@ pub struct Desired {
     /// Desktops to shut down, because only then their device can be taken back.
     pub shut_down: BTreeSet<DomainUuid>,
     /// PFs that should have this many VFs.
-    pub num_vfs: BTreeMap<PciAddress, u16>,
+    pub num_vfs: BTreeMap<GpuId, u16>,
 }
 
 /// What is being worked on: nothing may be asked of these until it is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Busy {
     /// PFs with a step in flight.
-    pub gpus: BTreeSet<PciAddress>,
+    pub gpus: BTreeSet<GpuId>,
     /// Domains with a step in flight.
     pub domains: BTreeSet<DomainUuid>,
 }
@@ -52,19 +52,19 @@ pub struct Busy {
 #[expect(missing_docs, reason = "the variants are documented, and their fields say what they are")]
 pub enum Step {
     /// Create an mdev. Relies on: no mdev of this UUID.
-    CreateMdev { gpu: PciAddress, profile: ProfileName, uuid: MdevUuid, start: Option<u16> },
+    CreateMdev { gpu: GpuId, profile: ProfileName, uuid: MdevUuid, start: Option<u16> },
     /// Remove an mdev. Relies on: it has this profile and nobody has it open.
-    RemoveMdev { gpu: PciAddress, profile: ProfileName, uuid: MdevUuid },
+    RemoveMdev { gpu: GpuId, profile: ProfileName, uuid: MdevUuid },
     /// Give a VF a vGPU type. Relies on: it has none.
-    SetVgpuType { gpu: PciAddress, vf: PciAddress, profile: ProfileName, start: Option<u16> },
+    SetVgpuType { gpu: GpuId, vf: PciAddress, profile: ProfileName, start: Option<u16> },
     /// Take the vGPU type from a VF. Relies on: it has this one and nobody has it open.
-    ClearVgpuType { gpu: PciAddress, vf: PciAddress, profile: ProfileName },
+    ClearVgpuType { gpu: GpuId, vf: PciAddress, profile: ProfileName },
     /// Enable VFs. Relies on: there are none.
-    SetNumVfs { gpu: PciAddress, vfs: u16 },
+    SetNumVfs { gpu: GpuId, vfs: u16 },
     /// Put a device into a domain. Relies on: the domain has no device of ours, and `live` says whether it runs.
-    AttachHostdev { gpu: PciAddress, domain: DomainUuid, device: DeviceId, live: bool },
+    AttachHostdev { gpu: GpuId, domain: DomainUuid, device: DeviceId, live: bool },
     /// Take a device out of a domain. Relies on: the domain has it, nobody is logged in, and `live` says whether it runs.
-    DetachHostdev { gpu: Option<PciAddress>, domain: DomainUuid, device: DeviceId, live: bool },
+    DetachHostdev { gpu: Option<GpuId>, domain: DomainUuid, device: DeviceId, live: bool },
     /// Start a domain. Relies on: it is off.
     StartDomain { domain: DomainUuid },
     /// Ask a domain to shut down. Relies on: it runs, nobody is logged in.
@@ -73,7 +73,7 @@ pub enum Step {
 
 impl Step {
     /// The PF that it occupies.
-    pub fn gpu(&self) -> Option<PciAddress> {
+    pub fn gpu(&self) -> Option<GpuId> {
         match self {
             Step::CreateMdev { gpu, .. }
             | Step::RemoveMdev { gpu, .. }
@@ -183,7 +183,7 @@ struct Round<'a> {
     desired: &'a Desired,
     holders: BTreeMap<DeviceId, Vec<DomainUuid>>,
     derived: BTreeSet<DeviceId>,
-    gpus: BTreeSet<PciAddress>,
+    gpus: BTreeSet<GpuId>,
     domains: BTreeSet<DomainUuid>,
     steps: Vec<Step>,
 }
@@ -210,7 +210,7 @@ impl Round<'_> {
     /// Which idle device serves which want: the desktop's own mdev, or the first idle VF of the profile on the wanted PF, and only
     /// at the wanted place: others are planned into the places that this plan leaves free.
     fn assign_idle(&self) -> BTreeMap<DomainUuid, DeviceId> {
-        let mut idle: BTreeMap<(PciAddress, &ProfileName, Option<u16>), Vec<DeviceId>> = BTreeMap::new();
+        let mut idle: BTreeMap<(GpuId, &ProfileName, Option<u16>), Vec<DeviceId>> = BTreeMap::new();
         for gpu in self.observed.gpus.values().filter(|gpu| !matches!(gpu.state, GpuState::Unknown(_))) {
             for (device, vgpu) in gpu.vgpus.iter().rev() {
                 if let Some(profile) = &vgpu.profile

@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 pub use scene::{BadScene, Scene};
 
 use crate::gpu::DeviceId;
-use crate::id::{DomainUuid, MdevUuid, PciAddress};
+use crate::id::{DomainUuid, GpuId, MdevUuid, PciAddress};
 use crate::plan::Plan;
 use crate::step::Step;
 
@@ -113,7 +113,7 @@ impl Scene {
 }
 
 /// `3b` for 0000:3b:00.0; the whole address if it is another kind.
-fn pf(address: PciAddress) -> String {
+fn pf(address: GpuId) -> String {
     let whole = address.to_string();
     whole.strip_prefix("0000:").and_then(|rest| rest.strip_suffix(":00.0")).map_or(whole.clone(), str::to_owned)
 }

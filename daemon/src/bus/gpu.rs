@@ -1,13 +1,13 @@
 //! `org.headstart1.Gpu`: one PF.
 
-use headstart_core::id::{PciAddress, ProfileName};
+use headstart_core::id::{GpuId, ProfileName};
 
 use super::properties::object;
 use crate::status::{GpuStatus, VgpuStatus};
 
 object! {
     /// One PF.
-    Gpu(PciAddress) = "org.headstart1.Gpu", GpuStatus, |status, address| status.gpus.get(address);
+    Gpu(GpuId) = "org.headstart1.Gpu", GpuStatus, |status, address| status.gpus.get(address);
     [key address "Address" "PCI address of the PF."]
 
     /// Board name.

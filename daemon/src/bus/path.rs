@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use headstart_core::id::{DesktopName, PciAddress};
+use headstart_core::id::{DesktopName, GpuId};
 
 /// The host's object.
 pub(super) const HOST: &str = "/org/headstart1/host";
 
 /// Object of a GPU: `/org/headstart1/gpu/0000_3b_00_0`.
-pub fn gpu_path(address: PciAddress) -> String {
+pub fn gpu_path(address: GpuId) -> String {
     format!("/org/headstart1/gpu/{}", address.to_string().replace([':', '.'], "_"))
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use headstart_core::desktop::{NamePattern, Rule, Settings};
-use headstart_core::id::PciAddress;
+use headstart_core::id::GpuId;
 use headstart_core::policy::Policy;
 use headstart_core::unit::{Probability, Span};
 use jiff::civil;
@@ -30,7 +30,7 @@ pub(in crate::config) struct Fragment {
     lead_cold: Option<At<Span>>,
     lead_live: Option<At<Span>>,
     desktops: Vec<Rule>,
-    gpus: Vec<At<PciAddress>>,
+    gpus: Vec<At<GpuId>>,
 }
 
 /// A lead time longer than this is a mistake: no desktop boots for hours.
@@ -88,7 +88,7 @@ impl Fragment {
     pub(in crate::config) fn validate(self, files: Vec<PathBuf>, problems: &mut Vec<Problem>) -> Config {
         let default = Config::default();
         self.check_thresholds(&default.policy, problems);
-        let mut gpus: Vec<PciAddress> = self.gpus.into_iter().map(|gpu| gpu.value).collect();
+        let mut gpus: Vec<GpuId> = self.gpus.into_iter().map(|gpu| gpu.value).collect();
         gpus.sort_unstable();
         gpus.dedup();
         Config {

@@ -8,7 +8,7 @@ mod parse;
 use std::path::Path;
 
 use headstart_core::desktop::AttachMode;
-use headstart_core::id::{DesktopName, PciAddress, PoolName, ProfileName, UserName};
+use headstart_core::id::{DesktopName, GpuId, PoolName, ProfileName, UserName};
 use headstart_core::unit::{FramebufferMib, Span, Time};
 
 use super::document::{Document, Problem};
@@ -33,7 +33,7 @@ pub struct Simulation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedGpu {
     /// Its address.
-    pub address: PciAddress,
+    pub address: GpuId,
     /// Board name.
     pub name: String,
     /// All of it.
@@ -164,7 +164,7 @@ pub enum When {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultTarget {
     /// Steps on this PF and its parts.
-    Gpu(PciAddress),
+    Gpu(GpuId),
     /// Steps on this domain.
     Domain(DesktopName),
 }

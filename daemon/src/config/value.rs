@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use headstart_core::desktop::AttachMode;
-use headstart_core::id::{DesktopName, PciAddress, PoolName, ProfileName, UserName};
+use headstart_core::id::{DesktopName, GpuId, PoolName, ProfileName, UserName};
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use jiff::civil;
 use toml::de::DeValue;
@@ -192,7 +192,7 @@ pub(in crate::config) fn profiles(value: &DeValue) -> Result<Vec<ProfileName>, S
     }
 }
 
-pub(in crate::config) fn pci_address(value: &DeValue) -> Result<PciAddress, String> {
+pub(in crate::config) fn pci_address(value: &DeValue) -> Result<GpuId, String> {
     text("a PCI address such as \"0000:3b:00.0\"", value)?
         .parse()
         .map_err(|error: headstart_core::id::BadId| error.to_string())

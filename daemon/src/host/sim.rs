@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use headstart_core::desktop::Settings;
 use headstart_core::gpu::{DeviceId, Gpu, GpuState, Opened, Vgpu};
-use headstart_core::id::{DesktopName, DomainUuid, PciAddress};
+use headstart_core::id::{DesktopName, DomainUuid, GpuId};
 use headstart_core::observed::{Attachment, Domain, Hostdev, Login, Observed, Power};
 use headstart_core::step::{Applied, FailureKind, Step, StepError};
 use headstart_core::unit::{Span, Time};
@@ -67,7 +67,7 @@ pub struct SimFault {
     /// Only steps of these kinds (`Step::kind`); empty: any.
     pub kinds: Vec<&'static str>,
     /// Only steps on this PF.
-    pub gpu: Option<PciAddress>,
+    pub gpu: Option<GpuId>,
     /// Only steps on this domain.
     pub domain: Option<DesktopName>,
     /// What happens.
@@ -118,7 +118,7 @@ struct Guest {
 }
 
 struct State {
-    gpus: BTreeMap<PciAddress, Gpu>,
+    gpus: BTreeMap<GpuId, Gpu>,
     guests: BTreeMap<DomainUuid, Guest>,
     by_name: BTreeMap<DesktopName, DomainUuid>,
     faults: Vec<Armed>,
@@ -366,7 +366,7 @@ impl State {
         self.guests.get_mut(&uuid).ok_or_else(gone)
     }
 
-    fn gpu(&mut self, address: PciAddress) -> Result<&mut Gpu, StepError> {
+    fn gpu(&mut self, address: GpuId) -> Result<&mut Gpu, StepError> {
         let gone = || StepError { kind: FailureKind::Gone, text: format!("{address} does not exist") };
         self.gpus.get_mut(&address).ok_or_else(gone)
     }
@@ -383,7 +383,7 @@ impl State {
 
     fn create(
         &mut self,
-        gpu: PciAddress,
+        gpu: GpuId,
         device: DeviceId,
         profile: &headstart_core::id::ProfileName,
         start: Option<u16>,
@@ -401,7 +401,7 @@ impl State {
         Ok(Applied::Changed)
     }
 
-    fn remove(&mut self, gpu: PciAddress, device: DeviceId) -> Result<Applied, StepError> {
+    fn remove(&mut self, gpu: GpuId, device: DeviceId) -> Result<Applied, StepError> {
         if let Some(guest) = self.names(device) {
             return Err(conflict(format!("{device} is in use by {}", guest.spec.name)));
         }
@@ -409,7 +409,7 @@ impl State {
         Ok(if gpu.vgpus.remove(&device).is_some() { Applied::Changed } else { Applied::AlreadySo })
     }
 
-    fn set_num_vfs(&mut self, gpu: PciAddress, vfs: u16) -> Result<Applied, StepError> {
+    fn set_num_vfs(&mut self, gpu: GpuId, vfs: u16) -> Result<Applied, StepError> {
         let gpu = self.gpu(gpu)?;
         if gpu.vfs.len() == usize::from(vfs) {
             return Ok(Applied::AlreadySo);

@@ -43,7 +43,7 @@ pub(super) fn status(memory: &Memory, settings: &Settings, round: &Round, around
     }
 }
 
-fn gpus(round: &Round) -> BTreeMap<headstart_core::id::PciAddress, GpuStatus> {
+fn gpus(round: &Round) -> BTreeMap<headstart_core::id::GpuId, GpuStatus> {
     let holders = round.observed.holders();
     let name = |uuid: &DomainUuid| round.observed.domains.get(uuid).map(|domain| domain.name.to_string());
     let mut all = BTreeMap::new();

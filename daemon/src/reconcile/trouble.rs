@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headstart_core::id::{DomainUuid, PciAddress};
+use headstart_core::id::{DomainUuid, GpuId};
 use headstart_core::plan::Quarantine;
 use headstart_core::step::{Busy, FailureKind, Step, StepError};
 use headstart_core::unit::{Span, Time};
@@ -22,7 +22,7 @@ const LONG_QUARANTINE: Span = Span::hours(24);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// A PF.
-    Gpu(PciAddress),
+    Gpu(GpuId),
     /// A domain.
     Domain(DomainUuid),
 }

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use headstart_core::id::{DesktopName, PciAddress, ProfileName, UserName};
+use headstart_core::id::{DesktopName, GpuId, ProfileName, UserName};
 use headstart_core::trace::{HEADER, Row as TraceRow, format_row};
 use headstart_core::unit::{Probability, Span, Time};
 use jiff::tz::Offset;
@@ -37,7 +37,7 @@ pub struct StoredReservation {
     /// For which desktop.
     pub desktop: DesktopName,
     /// From which PF.
-    pub gpu: PciAddress,
+    pub gpu: GpuId,
     /// Which profile.
     pub profile: ProfileName,
     /// From when.

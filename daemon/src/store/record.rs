@@ -1,6 +1,6 @@
 //! What the loop tells the history, and how it is written. Every record can be written twice with the effect of once.
 
-use headstart_core::id::{DesktopName, PciAddress, ProfileName, UserName};
+use headstart_core::id::{DesktopName, GpuId, ProfileName, UserName};
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use jiff::tz::Offset;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -100,7 +100,7 @@ pub enum Record {
         /// For which desktop.
         desktop: DesktopName,
         /// From which PF.
-        gpu: PciAddress,
+        gpu: GpuId,
         /// Which profile.
         profile: ProfileName,
         /// When.

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use expect_test::{Expect, expect};
-use headstart_core::id::{PciAddress, ProfileName, UserName};
+use headstart_core::id::{GpuId, ProfileName, UserName};
 use headstart_core::unit::{FramebufferMib, Probability};
 use jiff::tz::{TimeZone, offset};
 use rusqlite::Connection;
@@ -51,7 +51,7 @@ fn ended(name: &str, seconds: i64) -> Record {
 fn reserved(name: &str, seconds: i64) -> Record {
     Record::ReservationStarted {
         desktop: desktop(name),
-        gpu: "0000:3b:00.0".parse::<PciAddress>().unwrap(),
+        gpu: "0000:3b:00.0".parse::<GpuId>().unwrap(),
         profile: ProfileName::new("A40-4Q").unwrap(),
         at: at(seconds),
         confidence: Probability::clamped(0.75),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::gpu::{Gpu, GpuState, Partitioning, Refusal, Tenant};
-use crate::id::{PciAddress, ProfileName};
+use crate::id::{GpuId, ProfileName};
 use crate::observed::Observed;
 
 /// One vGPU as placed.
@@ -18,22 +18,22 @@ pub(super) struct Placed {
 }
 
 /// What stands where.
-pub(super) type Standings = BTreeMap<PciAddress, Vec<Placed>>;
+pub(super) type Standings = BTreeMap<GpuId, Vec<Placed>>;
 
 /// Position of a PF in the order of one profile: opened before empty, then what opening it would cost, then the address.
-type Key = (bool, u64, PciAddress);
+type Key = (bool, u64, GpuId);
 
 /// Room on all PFs.
 pub(super) struct Room<'a> {
-    gpus: BTreeMap<PciAddress, &'a Gpu>,
-    closed: &'a BTreeMap<PciAddress, String>,
+    gpus: BTreeMap<GpuId, &'a Gpu>,
+    closed: &'a BTreeMap<GpuId, String>,
     placed: Standings,
-    opened: BTreeSet<PciAddress>,
-    named_vfs: BTreeMap<PciAddress, usize>,
+    opened: BTreeSet<GpuId>,
+    named_vfs: BTreeMap<GpuId, usize>,
     demand: BTreeMap<ProfileName, f64>,
     capacity: BTreeMap<&'a ProfileName, u32>,
     fitting: BTreeMap<&'a ProfileName, BTreeSet<Key>>,
-    keys: BTreeMap<(PciAddress, &'a ProfileName), Key>,
+    keys: BTreeMap<(GpuId, &'a ProfileName), Key>,
 }
 
 impl<'a> Room<'a> {
@@ -41,10 +41,10 @@ impl<'a> Room<'a> {
     /// a type. `demand`: expected logins soon, by profile.
     pub(super) fn new(
         observed: &'a Observed,
-        closed: &'a BTreeMap<PciAddress, String>,
+        closed: &'a BTreeMap<GpuId, String>,
         fixed: Standings,
         held: Standings,
-        named_vfs: BTreeMap<PciAddress, usize>,
+        named_vfs: BTreeMap<GpuId, usize>,
         demand: BTreeMap<ProfileName, f64>,
     ) -> Self {
         let gpus = &observed.gpus;
@@ -60,7 +60,7 @@ impl<'a> Room<'a> {
             }
         }
         let gpus: BTreeMap<_, _> = gpus.iter().map(|(address, gpu)| (*address, gpu)).collect();
-        let addresses: Vec<PciAddress> = gpus.keys().copied().collect();
+        let addresses: Vec<GpuId> = gpus.keys().copied().collect();
         let mut room = Self {
             gpus,
             closed,
@@ -79,7 +79,7 @@ impl<'a> Room<'a> {
     }
 
     /// The best PF for one more of `profile`, and its start.
-    pub(super) fn find(&self, profile: &ProfileName) -> Option<(PciAddress, Option<u16>)> {
+    pub(super) fn find(&self, profile: &ProfileName) -> Option<(GpuId, Option<u16>)> {
         let (_, _, address) = self.fitting.get(profile)?.first()?;
         Some((*address, self.fit(*address, profile, &[]).ok()?))
     }
@@ -92,7 +92,7 @@ impl<'a> Room<'a> {
     /// Room for one more of `profile` on this PF if `without` were gone.
     pub(super) fn fit(
         &self,
-        address: PciAddress,
+        address: GpuId,
         profile: &ProfileName,
         without: &[Placed],
     ) -> Result<Option<u16>, Refusal> {
@@ -113,27 +113,27 @@ impl<'a> Room<'a> {
     }
 
     /// Whether this PF takes anything new.
-    pub(super) fn is_open(&self, address: PciAddress) -> bool {
+    pub(super) fn is_open(&self, address: GpuId) -> bool {
         let ready = self.gpus.get(&address).is_some_and(|gpu| gpu.state == GpuState::Ready);
         ready && !self.closed.contains_key(&address)
     }
 
     /// Whoever is placed next may take this PF as opened.
-    pub(super) fn open(&mut self, address: PciAddress) {
+    pub(super) fn open(&mut self, address: GpuId) {
         if self.opened.insert(address) {
             self.index(address);
         }
     }
 
     /// One more is there.
-    pub(super) fn take(&mut self, address: PciAddress, placed: Placed) {
+    pub(super) fn take(&mut self, address: GpuId, placed: Placed) {
         self.opened.insert(address);
         self.placed.entry(address).or_default().push(placed);
         self.index(address);
     }
 
     /// One is gone.
-    pub(super) fn free(&mut self, address: PciAddress, placed: &Placed) {
+    pub(super) fn free(&mut self, address: GpuId, placed: &Placed) {
         if let Some(all) = self.placed.get_mut(&address)
             && let Some(at) = all.iter().position(|other| other == placed)
         {
@@ -162,7 +162,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    fn index(&mut self, address: PciAddress) {
+    fn index(&mut self, address: GpuId) {
         let Some(gpu) = self.gpus.get(&address).copied() else { return };
         let open = self.is_open(address);
         for profile in &gpu.profiles {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::chance::Chance;
 use crate::desktop::{AttachMode, Desktop};
 use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Profile, Vgpu};
-use crate::id::{DomainUuid, MdevUuid, PciAddress, Subject};
+use crate::id::{DomainUuid, GpuId, MdevUuid, Subject};
 use crate::observed::{Attachment, Domain, Gap, Hostdev, Login, Observed, Power};
 use crate::plan::{Quarantine, Situation, Standing};
 use crate::policy::Policy;
@@ -112,7 +112,7 @@ impl FromStr for Scene {
 }
 
 impl Scene {
-    fn gpu(&mut self, words: &[&str]) -> Result<PciAddress, String> {
+    fn gpu(&mut self, words: &[&str]) -> Result<GpuId, String> {
         let [pf, interface, partitioning, mib, rest @ ..] = words else {
             return Err("expected: gpu PF INTERFACE PARTITIONING MIB".into());
         };
@@ -129,6 +129,7 @@ impl Scene {
             "one-type" => Partitioning::EqualSize { series_may_mix: false },
             "mixed-size" => Partitioning::MixedSize { slots: number(count)? },
             "mig" => Partitioning::Mig { slots: number(count)? },
+            "budget" => Partitioning::Budget { slots: number(count)? },
             "fixed-vfs" => Partitioning::FixedVfs,
             "sriov" => Partitioning::SrIov { vfs: number(count)? },
             other => return Err(format!("no partitioning {other}")),
@@ -307,7 +308,7 @@ fn device(word: &str) -> Result<DeviceId, String> {
     address(bus)?.offset(number(n)?).map(DeviceId::Vf).ok_or_else(|| format!("no device {word}"))
 }
 
-fn address(bus: &str) -> Result<PciAddress, String> {
+fn address(bus: &str) -> Result<GpuId, String> {
     format!("0000:{bus}:00.0").parse().map_err(text)
 }
 

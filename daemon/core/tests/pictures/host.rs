@@ -1,14 +1,14 @@
 //! A host on which everything works at once, so that a picture shows several rounds. No rules: those are the simulator's affair.
 
 use headstart_core::gpu::{DeviceId, Opened, Vgpu};
-use headstart_core::id::{PciAddress, ProfileName};
+use headstart_core::id::{GpuId, ProfileName};
 use headstart_core::observed::{Attachment, Hostdev, Power};
 use headstart_core::step::Step;
 use headstart_core::text::Scene;
 
 pub(super) fn carry_out(scene: &mut Scene, step: &Step) {
     let observed = &mut scene.observed;
-    let mut make = |gpu: &PciAddress, device, profile: &ProfileName, start| {
+    let mut make = |gpu: &GpuId, device, profile: &ProfileName, start| {
         let vgpu = Vgpu { profile: Some(profile.clone()), start, opened: Opened::No };
         observed.gpus.get_mut(gpu).unwrap().vgpus.insert(device, vgpu);
     };

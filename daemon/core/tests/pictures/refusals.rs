@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use expect_test::{Expect, expect};
 use headstart_core::check::Judge;
 use headstart_core::gpu::DeviceId;
-use headstart_core::id::{PciAddress, ProfileName};
+use headstart_core::id::{GpuId, PciAddress, ProfileName};
 use headstart_core::plan::Quarantine;
 use headstart_core::step::{Busy, Desired, Step, Want};
 use headstart_core::text::Scene;
@@ -27,7 +27,7 @@ const SCENE: &str = r"
     domain other off foreign=3b.3
 ";
 
-fn pf(bus: &str) -> PciAddress {
+fn pf(bus: &str) -> GpuId {
     format!("0000:{bus}:00.0").parse().unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headstart_core::id::{DesktopName, PciAddress, ProfileName};
+use headstart_core::id::{DesktopName, GpuId, ProfileName};
 use headstart_core::request::{Offer, Way};
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use headstartd::status::{DesktopStatus, GpuStatus, Mode, Scores, Status, VgpuStatus};
@@ -11,7 +11,7 @@ use headstartd::status::{DesktopStatus, GpuStatus, Mode, Scores, Status, VgpuSta
 /// 2026-11-23T07:40:00Z.
 pub(crate) const NOW: Time = Time::from_unix(1_795_419_600);
 
-pub(crate) fn address(text: &str) -> PciAddress {
+pub(crate) fn address(text: &str) -> GpuId {
     text.parse().expect("written here")
 }
 
@@ -74,7 +74,7 @@ fn gpu(name: &str, framebuffer: u32, used: u32, health: &str) -> GpuStatus {
 }
 
 /// A desktop whose next login is `login` minutes after midnight.
-pub(crate) fn desktop(state: &str, p: f64, login: Option<i64>, gpu: Option<PciAddress>, way: Way) -> DesktopStatus {
+pub(crate) fn desktop(state: &str, p: f64, login: Option<i64>, gpu: Option<GpuId>, way: Way) -> DesktopStatus {
     let slots_start = NOW - Span::minutes(10);
     let peak = login.unwrap_or(12 * 60);
     let slot = |n: i64| {

@@ -45,6 +45,11 @@ pub(super) fn place(
         return Err("EIO: no instance is left".into());
     }
     match gpu.partitioning {
+        Partitioning::Budget { slots: all } => {
+            let tenants = gpu.vgpus.values().filter_map(|vgpu| vgpu.profile.as_ref());
+            let taken: u16 = tenants.filter_map(|name| gpu.profile(name)).map(|profile| profile.slots).sum();
+            if taken + wanted.slots > all { Err("ENOSPC: the budget is used up".into()) } else { Ok(None) }
+        }
         Partitioning::EqualSize { .. } if mib > gpu.framebuffer.get() => Err("EIO: no framebuffer is left".into()),
         Partitioning::MixedSize { slots: all } | Partitioning::Mig { slots: all } => {
             let free = |start: u16| {

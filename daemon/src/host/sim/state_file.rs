@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use headstart_core::gpu::{DeviceId, Opened, Vgpu};
-use headstart_core::id::{DomainUuid, PciAddress, ProfileName};
+use headstart_core::id::{DomainUuid, GpuId, ProfileName};
 use headstart_core::observed::{Attachment, Hostdev, Power};
 use headstart_core::unit::Time;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub(super) struct Image {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedVgpu {
-    gpu: PciAddress,
+    gpu: GpuId,
     device: String,
     profile: Option<ProfileName>,
     start: Option<u16>,
