@@ -88,7 +88,8 @@ impl VirtualName {
     /// The text.
     pub fn as_str(&self) -> &str {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
-        std::str::from_utf8(&self.0[..end]).expect("only ASCII was let in")
+        // Only ASCII was let in.
+        std::str::from_utf8(&self.0[..end]).unwrap_or_default()
     }
 }
 

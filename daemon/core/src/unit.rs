@@ -189,10 +189,13 @@ impl From<Probability> for f64 {
 }
 
 impl fmt::Display for Probability {
-    /// `73 %`; below one percent with a digit: `0.4 %`.
+    /// `73 %`; below ten percent with a digit, if it says anything: `1.5 %`, `3 %`. A precision asks for more: `{:.2}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = self.get() * 100.0;
-        if percent > 0.0 && percent < 0.95 { write!(f, "{percent:.1} %") } else { write!(f, "{percent:.0} %") }
+        let digits = f.precision().unwrap_or(usize::from(percent < 9.95));
+        let text = format!("{percent:.digits$}");
+        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        write!(f, "{text} %")
     }
 }
 

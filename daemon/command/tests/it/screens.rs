@@ -51,7 +51,7 @@ async fn desktops() {
         expect![[r#"
             Desktop    State    Next login  Today  GPU           Profile
             design-01  ready    08:05       95 %   0000:3b:00.0  A40-4Q
-            design-02  in-use   -           2 %    0000:3b:00.0  A40-4Q
+            design-02  in-use   -           2.2 %  0000:3b:00.0  A40-4Q
             office-01  off      09:00       34 %   -             A40-4Q
             office-02  waiting  08:20       81 %   -             A40-4Q
             office-03  off      -           0.1 %  -             A40-4Q

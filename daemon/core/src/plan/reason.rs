@@ -83,6 +83,7 @@ impl Reason {
             Reason::Grace { until } => format!("its user left; the device stays until {}", clock(*until, zone)),
             Reason::Waiting { since } => format!("wanted since {}", clock(*since, zone)),
             Reason::Reserved { confidence, threshold } => {
+                let (confidence, threshold) = apart(*confidence, *threshold);
                 format!("a login in the coming quarter hour has probability {confidence}; {threshold} is enough")
             }
             Reason::MinimumHold { confidence, until } => {
@@ -92,11 +93,13 @@ impl Reason {
                 )
             }
             Reason::BelowRelease { confidence, threshold } => {
+                let (confidence, threshold) = apart(*confidence, *threshold);
                 format!(
                     "a login in the coming quarter hour has probability {confidence}, below {threshold}; the device goes back"
                 )
             }
             Reason::BelowTake { confidence, threshold } => {
+                let (confidence, threshold) = apart(*confidence, *threshold);
                 format!("a login in the coming quarter hour has probability {confidence}; {threshold} would be enough")
             }
             Reason::NothingAhead => "its settings say that nothing is done ahead".into(),
@@ -141,10 +144,33 @@ impl Reason {
     }
 }
 
+/// Two probabilities with as many digits as it takes to see that they differ.
+fn apart(confidence: Probability, threshold: Probability) -> (String, String) {
+    let texts = |digits| (format!("{confidence:.digits$}"), format!("{threshold:.digits$}"));
+    let plain = (confidence.to_string(), threshold.to_string());
+    let differ = |(a, b): &(String, String)| a != b || confidence == threshold;
+    std::iter::once(plain).chain((2..=6).map(texts)).find(differ).unwrap_or_else(|| texts(6))
+}
+
 /// Hour and minute on the wall clock.
 fn clock(time: Time, zone: &TimeZone) -> String {
     jiff::Timestamp::from_second(time.unix()).map_or_else(
         |_| time.to_string(),
         |timestamp| timestamp.to_zoned_datetime(zone.clone()).strftime("%H:%M").to_string(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_close_is_told_apart() {
+        let p = |p| Probability::new(p).unwrap();
+        let texts = |a, b| apart(p(a), p(b));
+        assert_eq!(texts(0.14, 0.03), ("14 %".into(), "3 %".into()));
+        assert_eq!(texts(0.0296, 0.03), ("2.96 %".into(), "3 %".into()));
+        assert_eq!(texts(0.014_999, 0.015), ("1.4999 %".into(), "1.5 %".into()));
+        assert_eq!(texts(0.03, 0.03), ("3 %".into(), "3 %".into()));
+    }
 }
