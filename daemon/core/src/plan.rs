@@ -448,6 +448,8 @@ impl<'a> Planner<'a> {
         let mut evicted: BTreeSet<DomainUuid> = BTreeSet::new();
         // Who ranks lower can take from fewer: where one found nothing, the next with the same wish need not look.
         let mut hopeless: BTreeSet<(&[ProfileName], bool)> = BTreeSet::new();
+        // Why a wish found no room stays true while room is only taken; asking every GPU for every desktop would cost their product.
+        let mut refused: BTreeMap<&[ProfileName], Reason> = BTreeMap::new();
         for (rank, contender) in contenders.iter().enumerate() {
             let uuid = contender.desktop.uuid;
             let was_evicted = evicted.contains(&uuid);
@@ -484,10 +486,12 @@ impl<'a> Planner<'a> {
             let Some((gpu, profile, victims)) = found else {
                 hopeless.insert(key);
                 if !was_evicted {
-                    self.reasons.insert(uuid, refusal(room, &contender.profiles));
+                    let why = refused.entry(&contender.profiles).or_insert_with(|| refusal(room, &contender.profiles));
+                    self.reasons.insert(uuid, why.clone());
                 }
                 continue;
             };
+            refused.clear();
             for victim in victims {
                 if let Some((address, placed)) = &victim.held {
                     room.free(*address, placed);
