@@ -5,7 +5,7 @@
 //! anything, and nothing else in the program knows TOML.
 
 mod document;
-mod duration;
+pub(crate) mod duration;
 mod fragment;
 pub mod simulation;
 mod value;
@@ -23,6 +23,9 @@ use jiff::tz::TimeZone;
 
 use self::document::Problem;
 use self::fragment::Fragment;
+
+pub(crate) use self::document::suggest;
+pub(crate) use self::fragment::LONGEST_LEAD;
 use crate::status::Mode;
 
 /// Folders that hold `headstart.toml` and `headstart.toml.d/*.toml`, each overriding the ones before it.

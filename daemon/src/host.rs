@@ -1,5 +1,7 @@
 //! The host as a thing to look at and to act on: the one port between decisions and the world.
 
+pub mod desktop_xml;
+pub mod domain_xml;
 pub mod sim;
 
 use headstart_core::observed::Observed;

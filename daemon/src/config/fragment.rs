@@ -34,7 +34,7 @@ pub(in crate::config) struct Fragment {
 }
 
 /// A lead time longer than this is a mistake: no desktop boots for hours.
-const LONGEST_LEAD: Span = Span::hours(2);
+pub(crate) const LONGEST_LEAD: Span = Span::hours(2);
 
 impl Fragment {
     /// Reads a file; its mistakes are added to `problems`.
