@@ -1,7 +1,7 @@
 //! The metadata that makes a domain a desktop: `<headstart:desktop>` with its settings as attributes and its profiles inside.
 //!
 //! ```sh
-//! virsh metadata DOM https://headstart.dev/xmlns/desktop/1 --key headstart --set '<desktop attach="live" profile="A40-4Q"/>'
+//! virsh metadata DOM https://headstart.dev/xmlns/desktop/1 --config --key headstart --set '<desktop profile="A40-4Q"/>'
 //! ```
 //!
 //! A tenant may be able to write it, so it is read with suspicion: a mistake is told and never stops anything else. A desktop with a

@@ -29,6 +29,8 @@ pub struct DomainXml {
     pub uuid: DomainUuid,
     /// Its name, as it stands there.
     pub name: String,
+    /// libvirt's number of its run; none: this is a definition.
+    pub run: Option<u32>,
     /// Host devices that it names, each once.
     pub devices: Vec<NamedDevice>,
     /// How many devices could be plugged into it while it runs; none if it has no PCI, or none that libvirt tells of.
@@ -101,6 +103,7 @@ impl DomainXml {
         Ok(Self {
             uuid,
             name,
+            run: root.attribute("id").and_then(|id| id.parse().ok()),
             devices: named(&parts)?,
             free_ports: free_ports(&parts),
             agent: agent(&parts),

@@ -45,7 +45,7 @@ fn devices_are_found_wherever_they_stand() {
     assert_eq!(named[3..], [want[3], "0000:3b:00.4 true"]);
     assert!(found.devices[0].stays, "ramfb");
     assert_eq!(found.device(vf("0000:3b:00.4")).unwrap().alias.as_deref(), Some(OURS));
-    assert_eq!((found.uuid.to_string().as_str(), found.name.as_str()), (UUID, "win-01"));
+    assert_eq!((found.uuid.to_string().as_str(), found.name.as_str(), found.run), (UUID, "win-01", Some(3)));
 }
 
 #[test]
