@@ -42,20 +42,20 @@ pkg-config --exists libvirt 2>/dev/null || missing+=(libvirt)
 # Some tests start a libvirtd of their own. Where there cannot be one, they say that they were skipped.
 wanted=()
 if [ "$1" = test ]; then
-    command -v libvirtd >/dev/null || wanted+=(libvirtd)
+    { command -v libvirtd && command -v virsh; } >/dev/null || wanted+=(libvirtd)
     command -v qemu-system-x86_64 >/dev/null || wanted+=(qemu)
 fi
 [ $((${#missing[@]} + ${#wanted[@]})) -gt 0 ] || exit 0
 
 if command -v apt-get >/dev/null; then
     declare -A package=([cc]=gcc [headers]=libc6-dev [dbus-daemon]=dbus [busctl]=systemd [zoneinfo]=tzdata
-        [pkg-config]=pkg-config [libvirt]=libvirt-dev [libvirtd]='libvirt-daemon libvirt-daemon-driver-qemu'
+        [pkg-config]=pkg-config [libvirt]=libvirt-dev [libvirtd]='libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients'
         [qemu]=qemu-system-x86)
     # Nothing that is here goes away for it.
     install=(apt-get install -y --no-install-recommends --no-remove)
 elif command -v dnf >/dev/null; then
     declare -A package=([cc]=gcc [headers]=glibc-devel [dbus-daemon]=dbus-daemon [busctl]=systemd [zoneinfo]=tzdata
-        [pkg-config]=pkgconf-pkg-config [libvirt]=libvirt-devel [libvirtd]='libvirt-daemon libvirt-daemon-driver-qemu'
+        [pkg-config]=pkgconf-pkg-config [libvirt]=libvirt-devel [libvirtd]='libvirt-daemon libvirt-daemon-driver-qemu libvirt-client'
         [qemu]=qemu-system-x86-core)
     install=(dnf install -y)
 else
