@@ -51,6 +51,25 @@ impl FromStr for AttachMode {
     }
 }
 
+/// What becomes of a start when the GPU that the desktop's definition names cannot be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingGpu {
+    /// The start is not refused; whether it succeeds is libvirt's affair.
+    #[default]
+    Start,
+    /// The hook refuses the start, with the reason.
+    Block,
+}
+
+impl fmt::Display for MissingGpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MissingGpu::Start => "start",
+            MissingGpu::Block => "block",
+        })
+    }
+}
+
 /// What one source says about a desktop; what it leaves out, another may say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -70,6 +89,8 @@ pub struct Settings {
     pub lead: Option<Span>,
     /// Whether anything may be done ahead.
     pub preallocate: Option<bool>,
+    /// Whether a missing GPU blocks its start.
+    pub missing_gpu: Option<MissingGpu>,
 }
 
 impl Settings {
@@ -91,6 +112,7 @@ impl Settings {
             time_zone: self.time_zone.or_else(|| other.time_zone.clone()),
             lead: self.lead.or(other.lead),
             preallocate: self.preallocate.or(other.preallocate),
+            missing_gpu: self.missing_gpu.or(other.missing_gpu),
         }
     }
 }
@@ -173,6 +195,8 @@ pub struct Desktop {
     pub lead: Option<Span>,
     /// Whether anything may be done ahead.
     pub preallocate: bool,
+    /// Whether a missing GPU blocks its start.
+    pub missing_gpu: MissingGpu,
 }
 
 /// Why a domain that opted in cannot be managed.
@@ -209,6 +233,7 @@ pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Resu
         time_zone: settings.time_zone.unwrap_or_else(|| default_zone.clone()),
         lead: settings.lead,
         preallocate: settings.preallocate.unwrap_or(true),
+        missing_gpu: settings.missing_gpu.unwrap_or_default(),
     }))
 }
 
@@ -266,6 +291,11 @@ mod tests {
         ];
         let desktop = resolve(&domain, &rules, &zone).unwrap().unwrap();
         assert_eq!((desktop.priority, desktop.profiles[0].as_str()), (1, "B"));
+        assert_eq!(
+            desktop.missing_gpu,
+            MissingGpu::Start,
+            "nobody is kept out of his desktop unless somebody wants it"
+        );
         domain.settings = Some(settings(Some(7), "C"));
         let desktop = resolve(&domain, &rules, &zone).unwrap().unwrap();
         assert_eq!((desktop.priority, desktop.profiles[0].as_str()), (7, "C"));

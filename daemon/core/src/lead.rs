@@ -72,6 +72,7 @@ mod tests {
             time_zone: jiff::tz::TimeZone::UTC,
             lead: None,
             preallocate: true,
+            missing_gpu: crate::desktop::MissingGpu::Start,
         };
         let (mut leads, policy) = (Leads::default(), Policy::default());
         assert_eq!(leads.lead(&desktop, &policy), Span::minutes(3));

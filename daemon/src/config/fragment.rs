@@ -156,6 +156,7 @@ fn desktop(section: &Section) -> Option<Rule> {
         time_zone: section.get("time-zone", value::zone).map(|at| at.value.rules().clone()),
         lead: section.get("lead", value::span(Span::ZERO..=LONGEST_LEAD)).map(|at| at.value),
         preallocate: section.get("preallocate", value::boolean).map(|at| at.value),
+        missing_gpu: section.get("missing-gpu", value::missing_gpu).map(|at| at.value),
     };
     name.map(|name| Rule { pattern: NamePattern::new(name.value.to_string()), settings })
 }

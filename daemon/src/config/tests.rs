@@ -64,7 +64,7 @@ fn the_packaged_file_names_every_key() {
         })
         .collect();
     assert_eq!(missing, [""; 0]);
-    assert_eq!(keys().len(), 5 + 1 + 2 + 2 + 7 + 3 + 10 + 1, "a key came or went: {:?}", keys());
+    assert_eq!(keys().len(), 5 + 1 + 2 + 2 + 7 + 3 + 11 + 1, "a key came or went: {:?}", keys());
 }
 
 /// Line by line of the packaged file: the key misspelt, then a value of the wrong kind; both must be refused by name.
@@ -126,7 +126,7 @@ fn out_of_range_is_refused() {
 #[test]
 fn desktops_and_gpus_are_checked() {
     refused(
-        "[[desktop]]\nname = \"a\"\nuser = \"u\"\npool = \"p\"\nprofile = \"x\"\nprofiles = [\"y\"]\npriority = 5000\n\n[[desktop]]\nattach = \"warm\"\nprofiles = []\n[[gpu]]\naddress = \"3b:00.0\"\n[[gpu]]\n",
+        "[[desktop]]\nname = \"a\"\nuser = \"u\"\npool = \"p\"\nprofile = \"x\"\nprofiles = [\"y\"]\npriority = 5000\n\n[[desktop]]\nattach = \"warm\"\nprofiles = []\nmissing-gpu = \"wait\"\n[[gpu]]\naddress = \"3b:00.0\"\n[[gpu]]\n",
         &expect![[r#"
             h.toml:4:8: a desktop belongs to a `user` or to a `pool`, not to both; leave one out
             h.toml:6:12: `profile` and `profiles` say the same thing; leave one out
@@ -134,8 +134,9 @@ fn desktops_and_gpus_are_checked() {
             h.toml:9:1: [desktop] lacks the key `name`
             h.toml:10:10: desktop.attach: expected "cold", "live" or "request", found "warm"
             h.toml:11:12: desktop.profiles: expected a list of profiles in order of wish, such as ["A40-8Q", "A40-4Q"], found a list
-            h.toml:13:11: gpu.address: PCI address "3b:00.0" is not valid: expected domain:bus:slot.function in hexadecimal, as lspci -D prints it, e.g. 0000:3b:00.0
-            h.toml:14:1: [gpu] lacks the key `address`"#]],
+            h.toml:12:15: desktop.missing-gpu: expected "start" or "block", found "wait"
+            h.toml:14:11: gpu.address: PCI address "3b:00.0" is not valid: expected domain:bus:slot.function in hexadecimal, as lspci -D prints it, e.g. 0000:3b:00.0
+            h.toml:15:1: [gpu] lacks the key `address`"#]],
     );
 }
 
@@ -280,6 +281,7 @@ fn what_is_printed_reads_back() {
         name = "win-*"
         user = "ada"
         attach = "cold"
+        missing-gpu = "start"
         time-zone = "America/New_York"
         lead = "1 min 30 s"
         profiles = ["A40-8Q", "A40-4Q"]

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use headstart_core::desktop::AttachMode;
+use headstart_core::desktop::{AttachMode, MissingGpu};
 use headstart_core::id::{DesktopName, GpuId, PoolName, ProfileName, UserName};
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use jiff::civil;
@@ -156,6 +156,10 @@ pub(in crate::config) fn mode(value: &DeValue) -> Result<Mode, String> {
 
 pub(in crate::config) fn attach(value: &DeValue) -> Result<AttachMode, String> {
     word(&[("cold", AttachMode::Cold), ("live", AttachMode::Live), ("request", AttachMode::Request)])(value)
+}
+
+pub(in crate::config) fn missing_gpu(value: &DeValue) -> Result<MissingGpu, String> {
+    word(&[("start", MissingGpu::Start), ("block", MissingGpu::Block)])(value)
 }
 
 /// A core name; its own rule is the refusal.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use crate::chance::Chance;
-use crate::desktop::{AttachMode, Desktop};
+use crate::desktop::{AttachMode, Desktop, MissingGpu};
 use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Profile, Vgpu};
 use crate::id::{DomainUuid, GpuId, MdevUuid, Subject};
 use crate::observed::{Attachment, Domain, Gap, Hostdev, Login, Observed, Power};
@@ -175,6 +175,7 @@ impl Scene {
             time_zone: jiff::tz::TimeZone::UTC,
             lead: None,
             preallocate: true,
+            missing_gpu: MissingGpu::default(),
         };
         self.desktops.insert(uuid, desktop);
         self.tracks.insert(uuid, Track::default());
