@@ -13,6 +13,8 @@ use crate::unit::Time;
 pub enum Power {
     /// Shut off: its definition can be changed.
     Off,
+    /// libvirt prepares its process and waits for nobody: what its definition names must be there now, and neither can be changed.
+    Starting,
     /// Runs.
     Running {
         /// The guest is up as far as can be told; devices can be plugged, users can log in.

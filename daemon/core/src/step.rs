@@ -385,7 +385,7 @@ fn can_receive(domain: &Domain, desktop: Option<&Desktop>) -> bool {
     match domain.power {
         Power::Off => true,
         Power::Running { .. } => desktop.is_some_and(|desktop| desktop.attach == AttachMode::Live),
-        Power::Stopping | Power::Unknown(_) => false,
+        Power::Starting | Power::Stopping | Power::Unknown(_) => false,
     }
 }
 
