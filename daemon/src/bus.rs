@@ -8,6 +8,7 @@ mod desktop;
 mod error;
 mod gpu;
 mod holders;
+mod hook;
 mod host;
 mod manager;
 mod mirror;
@@ -163,6 +164,7 @@ pub async fn publish(connection: Connection, mut ports: Ports) -> Result<Service
     let (mirror, shown) = Mirror::new(connection.clone());
     server.at(ROOT, ObjectManager).await?;
     server.at(ROOT, Manager::new(connection.clone(), &ports)).await?;
+    server.at(ROOT, hook::Hook::new(ports.messages.clone())).await?;
     server.at(path::HOST, host::Host::new((), shown)).await?;
     let mut service = Service {
         mirror,

@@ -1,5 +1,6 @@
 //! The host as a thing to look at and to act on: the one port between decisions and the world.
 
+pub mod hook_xml;
 pub mod sim;
 
 use headstart_core::observed::Observed;

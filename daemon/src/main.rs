@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use headstart_core::desktop::MissingGpu;
 use headstart_core::trace::Row;
 use headstart_core::unit::Time;
 use headstartd::bus::{self, BusChoice, Ports};
@@ -150,6 +151,20 @@ fn remember(store: &Store, rows: Vec<Row>) {
     }
 }
 
+/// The hook asks about domains that bear a mark of ours. A desktop that only the configuration knows bears none before it has a device;
+/// if such a one must not start without, a file says that it has to ask about all. It goes with systemd's run-time folder.
+fn ask_about_all(config: &Config) {
+    let blocks = config.desktop_rules.iter().any(|rule| rule.settings.missing_gpu == Some(MissingGpu::Block));
+    let Some(folder) = std::env::var_os("RUNTIME_DIRECTORY").filter(|_| blocks) else { return };
+    let file = PathBuf::from(folder).join("ask-about-all");
+    if let Err(error) = std::fs::write(&file, "") {
+        tracing::warn!(
+            "{}: cannot be written ({error}): the hook does not ask about desktops without a device",
+            file.display()
+        );
+    }
+}
+
 async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>) -> anyhow::Result<()> {
     let file = file.context(
         "this version drives simulated hardware only: give it --simulate FILE (config/demo-host.toml is an example)",
@@ -211,6 +226,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
         },
         memory,
     );
+    ask_about_all(&config);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let service = async {

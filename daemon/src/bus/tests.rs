@@ -3,6 +3,7 @@
 mod calls;
 mod files;
 mod holds;
+mod hook;
 mod interface;
 mod name;
 mod policy;

@@ -152,6 +152,7 @@ fn state(domain: &Domain, verdict: &Verdict, wanted: bool) -> &'static str {
         (Login::Active { .. }, _) if hostdev.is_some() => "in-use",
         (Login::Waiting { .. }, _) => "waiting",
         (Login::Active { .. }, _) => "running",
+        (_, Power::Starting) if hostdev.is_some() => "preparing",
         _ if matches!(verdict.reason, Reason::Grace { .. }) => "grace",
         _ if hostdev.is_some() && !wanted => "releasing",
         _ if hostdev.is_some_and(|h| h.attachment != Attachment::Attached) => "releasing",
