@@ -56,9 +56,12 @@ fn main() -> ExitCode {
     let about = format!("{domain}: {operation}");
     watch(about.clone());
     let answer = input::read()
-        .and_then(|xml| match input::is_ours(&xml) {
-            true => answer::get(concern, [domain, operation, suboperation, extra], &xml),
-            false => Ok(Answer::go_on()),
+        .and_then(|xml| {
+            if input::is_ours(&xml) {
+                answer::get(concern, [domain, operation, suboperation, extra], &xml)
+            } else {
+                Ok(Answer::go_on())
+            }
         })
         .unwrap_or_else(|why| Answer { note: format!("{why}; it goes on without headstart"), ..Answer::go_on() });
     if ENDED.swap(true, Ordering::SeqCst) {
