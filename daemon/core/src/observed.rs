@@ -139,6 +139,16 @@ impl Observed {
         !gap && self.gpus.values().all(|gpu| !matches!(gpu.state, GpuState::Unknown(_)))
     }
 
+    /// PFs that cannot be worked with yet, or not any more: not seen, not read, or without their driver.
+    pub fn unsettled(&self) -> Vec<GpuId> {
+        let gaps = self.gaps.iter().filter_map(|gap| match gap {
+            Gap::Gpu(gpu) => Some(*gpu),
+            Gap::Domains => None,
+        });
+        let not_ready = self.gpus.values().filter(|gpu| gpu.state != GpuState::Ready).map(|gpu| gpu.address);
+        gaps.chain(not_ready).collect()
+    }
+
     /// The PF on which a device lives.
     pub fn gpu_of(&self, device: DeviceId) -> Option<&Gpu> {
         self.gpus.values().find(|gpu| gpu.vgpus.contains_key(&device))

@@ -97,6 +97,17 @@ impl Step {
         }
     }
 
+    /// Whether it takes something away: from a domain, from the host, from whoever is at work.
+    pub fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            Step::RemoveMdev { .. }
+                | Step::ClearVgpuType { .. }
+                | Step::DetachHostdev { .. }
+                | Step::ShutDownDomain { .. }
+        )
+    }
+
     /// One word for configuration files, counters and tests.
     pub fn kind(&self) -> &'static str {
         match self {

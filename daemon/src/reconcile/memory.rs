@@ -35,6 +35,10 @@ pub(super) const LONGEST_REPORTED: Span = Span::days(7);
 /// A domain whose start the hook told is not seen to run within this: it counts as it is seen. A vGPU alone may take 25 s to open.
 const LONGEST_START: Span = Span::minutes(2);
 
+/// After the start nothing is taken away until all GPUs can be worked with, but no longer than this: vendors' drivers publish their types
+/// seconds to a minute after they are loaded, and what is not there yet is not gone.
+const SETTLE: Span = Span::minutes(2);
+
 /// What the administrator decided, as far as rounds need it.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -92,6 +96,10 @@ pub struct Memory {
     pub subjects: Subjects,
     zones: BTreeMap<headstart_core::id::Subject, TimeZone>,
     last: Option<Time>,
+    /// The first round.
+    began: Option<Time>,
+    /// All GPUs could be worked with once, or have had their time.
+    settled: bool,
 }
 
 /// What one round found and decided.
@@ -133,6 +141,8 @@ impl Memory {
             subjects: Subjects::default(),
             zones: BTreeMap::new(),
             last: None,
+            began: None,
+            settled: false,
         }
     }
 
@@ -178,7 +188,11 @@ impl Memory {
         self.note_wants(&observed, &plan, now);
         left_alone.gpus.extend(&busy.gpus);
         left_alone.domains.extend(&busy.domains);
-        let steps = next_steps(&plan.desired, &observed, &desktops, &left_alone);
+        let mut steps = next_steps(&plan.desired, &observed, &desktops, &left_alone);
+        if let Some(problem) = self.settle(&observed, now) {
+            problems.push(problem);
+            steps.retain(|step| !step.takes_away());
+        }
         self.last = Some(now);
         self.forecast = Some(forecast.clone());
         Round { now, observed, desktops, problems, happened, forecast, leads, plan, steps }
@@ -213,10 +227,26 @@ impl Memory {
         if let Some(time) = self.trouble.next(now) {
             consider(time);
         }
+        if let Some(began) = self.began.filter(|_| !self.settled) {
+            consider(began + SETTLE);
+        }
         for starting in self.starting.values() {
             consider(starting.since + LONGEST_START);
         }
         next
+    }
+
+    /// What is waited for after the start, if anything.
+    fn settle(&mut self, observed: &Observed, now: Time) -> Option<Problem> {
+        let until = *self.began.get_or_insert(now) + SETTLE;
+        let unsettled = observed.unsettled();
+        self.settled = self.settled || unsettled.is_empty() || now >= until;
+        if self.settled {
+            return None;
+        }
+        let names: Vec<String> = unsettled.iter().map(ToString::to_string).collect();
+        let text = format!("its driver may still be starting; nothing is taken away before {until}");
+        Some(Problem { object: names.join(", "), text })
     }
 
     /// A domain that the hook told of starts, whatever the look says, until a look shows that it runs.
