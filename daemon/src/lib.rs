@@ -9,6 +9,7 @@ pub mod history_port;
 pub mod host;
 pub mod log;
 pub mod message;
+pub mod monitor;
 pub mod reconcile;
 pub mod simulation;
 pub mod status;
