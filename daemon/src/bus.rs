@@ -32,7 +32,7 @@ pub use error::Error;
 use manager::Manager;
 use mirror::Mirror;
 pub use path::{desktop_path, gpu_path};
-pub use port::{Decision, Format, HistoryPort, Import, Imported, Pending};
+pub use port::{Candidate, Decision, Format, HistoryPort, HostPort, Import, Imported, Pending};
 
 /// The bus name.
 pub const NAME: &str = "org.headstart1";
@@ -143,6 +143,8 @@ pub struct Ports {
     pub messages: mpsc::Sender<Message>,
     /// The history on disk.
     pub history: Arc<dyn HistoryPort>,
+    /// The host, for what no round has to do with.
+    pub host: Arc<dyn HostPort>,
     /// Decisions as they are made, for the signal `Decision`.
     pub decisions: broadcast::Receiver<Decision>,
 }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod history_port;
 pub mod host;
+pub mod host_port;
 pub mod log;
 pub mod message;
 pub mod monitor;

@@ -17,6 +17,7 @@ use headstartd::config::Config;
 use headstartd::config::simulation::Simulation as SimulationFile;
 use headstartd::history_port::StorePort;
 use headstartd::host::Host;
+use headstartd::host_port::SimPort;
 use headstartd::reconcile::memory::{Memory, Settings};
 use headstartd::reconcile::{Parts, Reconcile, learning};
 use headstartd::simulation::{DEFAULT_LENGTH, Simulation, Trace};
@@ -205,7 +206,13 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     let (status, shown) = watch::channel(Arc::default());
     let (decisions, told) = broadcast::channel(DECISIONS);
     let history = Arc::new(StorePort::new(store.clone(), zone));
-    let ports = Ports { status: shown.clone(), messages: to_loop.clone(), history, decisions: told };
+    let ports = Ports {
+        status: shown.clone(),
+        messages: to_loop.clone(),
+        history,
+        host: Arc::new(SimPort::new(simulation.host.clone())),
+        decisions: told,
+    };
     let host: Arc<dyn Host> = simulation.host.clone();
     let reconcile = Reconcile::new(
         Parts {

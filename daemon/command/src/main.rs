@@ -2,10 +2,12 @@
 //!
 //! Thin: each subcommand is a call or two and a screen. What is decided, and why, comes from the daemon.
 
+mod adopt;
 mod backtest;
 mod client;
 mod clock;
 mod completions;
+mod desktop;
 mod desktops;
 mod explain;
 mod forecast;
@@ -59,8 +61,10 @@ enum Command {
     Status,
     /// All desktops
     Desktops,
+    /// What a domain says of itself as a desktop, and changes of it
+    Desktop(desktop::Arguments),
     /// All GPUs and what is on them
-    Gpus,
+    Gpus(gpus::Arguments),
     /// Why a desktop is as it is
     Explain(explain::Arguments),
     /// A picture of a desktop's next 24 hours
@@ -121,7 +125,8 @@ async fn ask(command: Command, bus: &str, screen: &Screen) -> anyhow::Result<Exi
     match command {
         Command::Status => status::run(&client, screen).await?,
         Command::Desktops => desktops::run(&client, screen).await?,
-        Command::Gpus => gpus::run(&client, screen).await?,
+        Command::Desktop(arguments) => arguments.run(&client, screen).await?,
+        Command::Gpus(arguments) => arguments.run(&client, screen).await?,
         Command::Explain(arguments) => arguments.run(&client, screen).await?,
         Command::Forecast(arguments) => arguments.run(&client, screen).await?,
         Command::Request(arguments) => return arguments.run(&client, screen).await,

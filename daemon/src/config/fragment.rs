@@ -34,8 +34,8 @@ pub(in crate::config) struct Fragment {
     gpus: Vec<GpuEntry>,
 }
 
-/// A lead time longer than this is a mistake: no desktop boots for hours.
-const LONGEST_LEAD: Span = Span::hours(2);
+/// A lead time longer than this is a mistake.
+const LONGEST_LEAD: Span = headstart_core::desktop::LONGEST_LEAD;
 
 impl Fragment {
     /// Reads a file; its mistakes are added to `problems`.
