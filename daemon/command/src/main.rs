@@ -4,6 +4,7 @@
 
 mod adopt;
 mod backtest;
+mod capture;
 mod client;
 mod clock;
 mod completions;
@@ -87,6 +88,8 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     /// Invent a login trace: people with habits, seeded
     GenerateTrace(generate::Arguments),
+    /// Write what this host looks like to headstart, without names, for a bug report or a test
+    Capture(capture::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Write manual pages into a folder
@@ -110,6 +113,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Completions(arguments) => arguments.run(),
         Command::Man(arguments) => arguments.run(),
+        Command::Capture(arguments) => arguments.run(&Screen::of_stdout(cli.json)),
         Command::Backtest(arguments) => backtest::run(&arguments, cli.json).map(|()| ExitCode::SUCCESS),
         Command::GenerateTrace(arguments) => generate::run(&arguments).map(|()| ExitCode::SUCCESS),
         command => {
@@ -136,7 +140,11 @@ async fn ask(command: Command, bus: &str, screen: &Screen) -> anyhow::Result<Exi
         Command::Import(arguments) => arguments.run(&client, screen).await?,
         Command::Export(arguments) => arguments.run(&client, screen).await?,
         Command::Watch(arguments) => arguments.run(&client, screen).await?,
-        Command::Completions(_) | Command::Man(_) | Command::Backtest(_) | Command::GenerateTrace(_) => {
+        Command::Capture(_)
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::Backtest(_)
+        | Command::GenerateTrace(_) => {
             unreachable!("they need no bus and were run before")
         }
     }

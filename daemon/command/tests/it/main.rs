@@ -3,6 +3,7 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 mod answers;
+mod capture;
 mod desktops;
 mod errors;
 #[path = "../../../src/bus/tests/private_bus.rs"]
