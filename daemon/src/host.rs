@@ -2,6 +2,7 @@
 
 pub mod desktop_xml;
 pub mod domain_xml;
+pub mod hook_xml;
 pub mod libvirt;
 pub mod sim;
 

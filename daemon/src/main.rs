@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use headstart_core::desktop::MissingGpu;
 use headstart_core::trace::Row;
 use headstart_core::unit::Time;
 use headstartd::bus::{self, BusChoice, Ports};
@@ -16,6 +17,7 @@ use headstartd::config::Config;
 use headstartd::config::simulation::Simulation as SimulationFile;
 use headstartd::history_port::StorePort;
 use headstartd::host::Host;
+use headstartd::host_port::SimPort;
 use headstartd::reconcile::memory::{Memory, Settings};
 use headstartd::reconcile::{Parts, Reconcile, learning};
 use headstartd::simulation::{DEFAULT_LENGTH, Simulation, Trace};
@@ -150,6 +152,20 @@ fn remember(store: &Store, rows: Vec<Row>) {
     }
 }
 
+/// The hook asks about domains that bear a mark of ours. A desktop that only the configuration knows bears none before it has a device;
+/// if such a one must not start without, a file says that it has to ask about all. It goes with systemd's run-time folder.
+fn ask_about_all(config: &Config) {
+    let blocks = config.desktop_rules.iter().any(|rule| rule.settings.missing_gpu == Some(MissingGpu::Block));
+    let Some(folder) = std::env::var_os("RUNTIME_DIRECTORY").filter(|_| blocks) else { return };
+    let file = PathBuf::from(folder).join("ask-about-all");
+    if let Err(error) = std::fs::write(&file, "") {
+        tracing::warn!(
+            "{}: cannot be written ({error}): the hook does not ask about desktops without a device",
+            file.display()
+        );
+    }
+}
+
 async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>) -> anyhow::Result<()> {
     let file = file.context(
         "this version drives simulated hardware only: give it --simulate FILE (config/demo-host.toml is an example)",
@@ -190,7 +206,13 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     let (status, shown) = watch::channel(Arc::default());
     let (decisions, told) = broadcast::channel(DECISIONS);
     let history = Arc::new(StorePort::new(store.clone(), zone));
-    let ports = Ports { status: shown.clone(), messages: to_loop.clone(), history, decisions: told };
+    let ports = Ports {
+        status: shown.clone(),
+        messages: to_loop.clone(),
+        history,
+        host: Arc::new(SimPort::new(simulation.host.clone())),
+        decisions: told,
+    };
     let host: Arc<dyn Host> = simulation.host.clone();
     let reconcile = Reconcile::new(
         Parts {
@@ -211,6 +233,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
         },
         memory,
     );
+    ask_about_all(&config);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let service = async {

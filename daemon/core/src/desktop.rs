@@ -3,8 +3,12 @@
 //! Settings come from the domain's metadata and from name patterns in the configuration; the metadata, nearer to the
 //! desktop, wins. Not here: parsing either of them.
 
+mod change;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub use change::{BadChange, Change, Key, LONGEST_LEAD, PRIORITIES};
 
 use jiff::tz::TimeZone;
 
@@ -31,6 +35,22 @@ impl fmt::Display for AttachMode {
             AttachMode::Live => "live",
             AttachMode::Request => "request",
         })
+    }
+}
+
+/// Neither of the two words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("missing-gpu {0:?} is not known: use start or block")]
+pub struct BadMissingGpu(String);
+
+impl FromStr for MissingGpu {
+    type Err = BadMissingGpu;
+    fn from_str(text: &str) -> Result<Self, BadMissingGpu> {
+        match text {
+            "start" => Ok(Self::Start),
+            "block" => Ok(Self::Block),
+            _ => Err(BadMissingGpu(text.to_owned())),
+        }
     }
 }
 

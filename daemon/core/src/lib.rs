@@ -10,6 +10,7 @@ pub mod desktop;
 pub mod forecast;
 pub mod gpu;
 pub mod history;
+pub mod hook;
 pub mod id;
 pub mod lead;
 pub mod observed;

@@ -202,8 +202,10 @@ impl<'a> Planner<'a> {
             let reason = Reason::Quarantined { why: why.clone() };
             return if hostdev.is_some() { Claim::HandsOff(reason) } else { Claim::Nothing(reason) };
         }
-        if let Power::Unknown(why) = &domain.power {
-            return Claim::HandsOff(Reason::Unknown { why: why.clone() });
+        match &domain.power {
+            Power::Unknown(why) => return Claim::HandsOff(Reason::Unknown { why: why.clone() }),
+            Power::Starting => return Claim::HandsOff(Reason::Starting),
+            _ => {}
         }
         let wish = self.s.standing.get(&desktop.uuid);
         let missing = hostdev.is_some_and(|hostdev| !self.places.contains_key(&hostdev.device));
@@ -424,7 +426,7 @@ impl<'a> Planner<'a> {
                 let plugs = desktop.attach == AttachMode::Live && !refused;
                 plugs || (self.s.policy.shut_down_after_logout && domain.login == Login::None)
             }
-            Power::Unknown(_) => false,
+            Power::Starting | Power::Unknown(_) => false,
         }
     }
 
@@ -561,9 +563,9 @@ impl<'a> Planner<'a> {
                 offer.gpu = Some(want.gpu);
                 offer.profile = Some(want.profile.clone());
                 offer.wait = Some(if ready { Span::ZERO } else { lead });
-            } else if matches!(reason, Reason::InUse) {
+            } else if matches!(reason, Reason::InUse) || (reason == Reason::Starting && self.held(domain).is_some()) {
                 offer.way = Way::Reserved;
-                offer.wait = Some(Span::ZERO);
+                offer.wait = Some(if reason == Reason::Starting { lead } else { Span::ZERO });
                 if let Some((gpu, placed)) = self.held(domain) {
                     offer.gpu = Some(gpu);
                     offer.profile = placed.profile;

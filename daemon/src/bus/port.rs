@@ -1,9 +1,12 @@
-//! What the service needs of the history on disk. The store implements it; tests give their own.
+//! What the service needs beside the loop: the history on disk, and of the host what no round has to do with. The daemon implements
+//! them; tests give their own.
 
 use std::fs::File;
 use std::pin::Pin;
 
-use headstart_core::id::DesktopName;
+use headstart_core::desktop::{Change, Settings};
+use headstart_core::gpu::Interface;
+use headstart_core::id::{DesktopName, GpuId};
 use headstart_core::unit::Time;
 
 /// An answer that is still to come; the error is text for the caller that names file, line and cause.
@@ -69,4 +72,33 @@ pub trait HistoryPort: Send + Sync {
     fn export(&self, file: File, since: Option<Time>) -> Pending<'_, u64>;
     /// The newest decisions, about one desktop or all, newest first.
     fn decisions(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<Decision>>;
+}
+
+/// A GPU, or another parent of mdevs, that could be given to headstart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it is.
+    pub id: GpuId,
+    /// What people call it.
+    pub name: String,
+    /// What is bound to it.
+    pub driver: Option<String>,
+    /// How vGPUs would be made; none if it cannot be partitioned as it is.
+    pub interface: Option<Interface>,
+    /// VFs there may be; 0 if it works without.
+    pub vfs: u16,
+    /// The configuration gives it to headstart.
+    pub owned: bool,
+    /// What has to be done before it is of use.
+    pub note: Option<String>,
+}
+
+/// The host, for what no round has to do with. Domains are named, be they managed or not.
+pub trait HostPort: Send + Sync {
+    /// GPUs that could be given to headstart, in order of address.
+    fn candidates(&self) -> Pending<'_, Vec<Candidate>>;
+    /// What a domain's metadata says of it as a desktop; none if it does not opt in.
+    fn settings(&self, domain: DesktopName) -> Pending<'_, Option<Settings>>;
+    /// Changes what a domain's metadata says of it as a desktop, in its definition and, if it runs, at once; answers what it says now.
+    fn change_settings(&self, domain: DesktopName, change: Change) -> Pending<'_, Settings>;
 }

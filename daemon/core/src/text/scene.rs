@@ -189,6 +189,7 @@ impl Scene {
             name: name.parse().map_err(text)?,
             power: match power {
                 "off" => Power::Off,
+                "starting" => Power::Starting,
                 "booting" => Power::Running { ready: false },
                 "running" => Power::Running { ready: true },
                 "stopping" => Power::Stopping,
@@ -236,6 +237,7 @@ impl Scene {
             "quarantine" => {
                 self.quarantine.domains.insert(uuid, value.to_owned());
             }
+            "block" => desktop.missing_gpu = MissingGpu::Block,
             "accept" | "decline" => {
                 let preallocation = if key == "accept" { Preallocation::Accept } else { Preallocation::Decline };
                 let wish = Wish { preallocation, profile: None };

@@ -30,8 +30,16 @@ impl Item {
 
     /// A file that sets this key alone, to `line`.
     fn file(&self, line: &str) -> String {
-        let name = if self.table == "[[desktop]]" && self.key != "name" { "name = \"x\"\n" } else { "" };
-        format!("{}\n{name}{line}\n", self.table)
+        // What each entry must say, unless this is it.
+        let more = match (&*self.table, &*self.key) {
+            ("[[desktop]]" | "[[gpu.profiles]]", "name") | ("[[gpu]]", "address" | "vendor" | "driver") => "",
+            ("[[desktop]]" | "[[gpu.profiles]]", _) => "name = \"x\"\n",
+            ("[[gpu]]", "device") => "vendor = 0x10de\n",
+            ("[[gpu]]", _) => "address = \"0000:3b:00.0\"\n",
+            _ => "",
+        };
+        let within = if self.table == "[[gpu.profiles]]" { "[[gpu]]\nvendor = 0x10de\n" } else { "" };
+        format!("{within}{}\n{more}{line}\n", self.table)
     }
 }
 
@@ -112,7 +120,7 @@ fn its_ranges_are_the_ranges() {
         assert!(item.text.contains(&range), "{}: the manual does not say {range:?}:{}", item.full(), item.text);
         ranges += 1;
     }
-    assert_eq!(ranges, 11, "thresholds, lengths of time and the priority have ranges");
+    assert_eq!(ranges, 19, "thresholds, lengths of time and numbers have ranges");
 }
 
 /// The words that a key takes, each of them.

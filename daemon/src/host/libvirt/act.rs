@@ -119,6 +119,7 @@ impl Act<'_> {
             (Power::Unknown(why), _) => Err(self.conflict(why)),
             (Power::Running { .. }, false) => Err(self.conflict("it runs, and was thought to be off")),
             (Power::Off, true) => Err(self.conflict("it is off, and was thought to run")),
+            (Power::Starting, _) => Err(self.conflict("it is being started")),
             (Power::Stopping, _) => Err(self.conflict("it is shutting down")),
         }
     }
@@ -278,7 +279,7 @@ impl Act<'_> {
 
     fn start(&mut self) -> Outcome {
         match power(&self.said) {
-            Power::Running { .. } => return Ok(Applied::AlreadySo),
+            Power::Running { .. } | Power::Starting => return Ok(Applied::AlreadySo),
             Power::Off => {}
             Power::Unknown(why) => return Err(self.conflict(why)),
             Power::Stopping => return Err(self.conflict("it is shutting down")),
@@ -292,6 +293,7 @@ impl Act<'_> {
         let Some(id) = self.sides.run() else { return Ok(Applied::AlreadySo) };
         match power(&self.said) {
             Power::Running { .. } => {}
+            Power::Starting => return Err(self.conflict("it is being started")),
             Power::Off | Power::Stopping => return Ok(Applied::AlreadySo),
             Power::Unknown(why) => return Err(self.conflict(why)),
         }
