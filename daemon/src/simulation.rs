@@ -330,13 +330,14 @@ fn gpu(simulated: &file::SimulatedGpu) -> Gpu {
         partitioning,
         profiles,
         vfs: Vec::new(),
+        dormant_vfs: 0,
         vgpus: BTreeMap::new(),
         state: GpuState::Ready,
     };
-    if gpu.interface == Interface::Vf {
+    if vfs > 0 {
         hardware::enable_vfs(&mut gpu, vfs);
-    } else {
-        gpu.vfs = (1..=u32::from(vfs)).filter_map(|n| gpu.address.offset(n)).collect();
+    } else if gpu.interface != Interface::Vf {
+        gpu.dormant_vfs = small(simulated.max_vfs);
     }
     gpu
 }

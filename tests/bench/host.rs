@@ -165,6 +165,7 @@ fn gpu(n: usize) -> anyhow::Result<Gpu> {
         partitioning,
         profiles,
         vfs,
+        dormant_vfs: 0,
         vgpus,
         state: GpuState::Ready,
     })

@@ -168,6 +168,9 @@ pub struct Gpu {
     pub profiles: Vec<Profile>,
     /// VFs that are enabled, ascending; empty for mdev on the PF.
     pub vfs: Vec<PciAddress>,
+    /// VFs that are off and must be enabled before anything can be made on it; 0 if they are on, or if it works without. Not for
+    /// `Partitioning::SrIov`, whose number of VFs is part of the rule.
+    pub dormant_vfs: u16,
     /// What exists on it.
     pub vgpus: BTreeMap<DeviceId, Vgpu>,
     /// Whether it can be worked with.
@@ -237,12 +240,7 @@ impl Gpu {
         if tenants.iter().filter(|t| t.profile == Some(profile)).count() >= usize::from(new.max_instances) {
             return Err(Refusal::AllInstances(new.max_instances));
         }
-        let vfs = match self.partitioning {
-            Partitioning::SrIov { vfs } => Some(usize::from(vfs)),
-            _ if self.interface == Interface::Mdev && self.vfs.is_empty() => None,
-            _ => Some(self.vfs.len()),
-        };
-        if vfs.is_some_and(|vfs| tenants.len() >= vfs) {
+        if self.most_by_vfs().is_some_and(|most| tenants.len() >= usize::from(most)) {
             return Err(Refusal::NoVf);
         }
         match self.partitioning {
@@ -274,6 +272,21 @@ impl Gpu {
                 self.free_start(tenants, new, slots, at).map(Some)
             }
         }
+    }
+
+    /// How many its VFs allow, also while they are off; none if it works without VFs.
+    fn most_by_vfs(&self) -> Option<u16> {
+        match self.partitioning {
+            Partitioning::SrIov { vfs } => Some(vfs),
+            _ if self.must_enable_vfs() => Some(self.dormant_vfs),
+            _ if self.interface == Interface::Mdev && self.vfs.is_empty() => None,
+            _ => Some(self.vfs.len().min(usize::from(u16::MAX)) as u16),
+        }
+    }
+
+    /// Nothing can be made on it before its VFs are enabled.
+    pub fn must_enable_vfs(&self) -> bool {
+        self.vfs.is_empty() && (self.dormant_vfs > 0 || matches!(self.partitioning, Partitioning::SrIov { .. }))
     }
 
     fn slots_of(&self, tenant: &Tenant<'_>) -> u16 {
@@ -314,11 +327,7 @@ impl Gpu {
     /// How many of one profile an empty PF of this kind holds; 0 if it does not offer it.
     pub fn capacity(&self, profile: &ProfileName) -> u16 {
         let Some(p) = self.profile(profile) else { return 0 };
-        let by_vfs = match self.partitioning {
-            Partitioning::SrIov { vfs } => vfs,
-            _ if self.interface == Interface::Mdev && self.vfs.is_empty() => u16::MAX,
-            _ => self.vfs.len() as u16,
-        };
+        let by_vfs = self.most_by_vfs().unwrap_or(u16::MAX);
         let by_size = match self.partitioning {
             Partitioning::EqualSize { .. } => {
                 self.framebuffer.get().checked_div(p.framebuffer.get()).map_or(0, |n| n.min(u32::from(u16::MAX)) as u16)
@@ -360,6 +369,7 @@ pub(crate) mod tests {
             partitioning,
             profiles,
             vfs: (0..vfs).filter_map(|n| address.offset(4 + n)).collect(),
+            dormant_vfs: 0,
             vgpus: BTreeMap::new(),
             state: GpuState::Ready,
         }
@@ -428,6 +438,17 @@ pub(crate) mod tests {
             "its budget is used up"
         );
         assert_eq!(gpu.capacity(&"large".parse().unwrap()), 2);
+    }
+
+    #[test]
+    fn vfs_that_are_off_count_as_room() {
+        let profiles = vec![profile("X-2Q", 2048, 12, 0, &[])];
+        let mut gpu = gpu(Partitioning::EqualSize { series_may_mix: true }, Interface::Mdev, 0, profiles);
+        assert_eq!((gpu.capacity(&"X-2Q".parse().unwrap()), gpu.must_enable_vfs()), (12, false));
+        gpu.dormant_vfs = 2;
+        assert_eq!((gpu.capacity(&"X-2Q".parse().unwrap()), gpu.must_enable_vfs()), (2, true));
+        assert_eq!(fit(&gpu, &[("X-2Q", None)], "X-2Q"), "fits");
+        assert_eq!(fit(&gpu, &[("X-2Q", None); 2], "X-2Q"), "every VF is taken");
     }
 
     #[test]

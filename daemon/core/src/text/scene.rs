@@ -142,12 +142,14 @@ impl Scene {
             partitioning,
             profiles: Vec::new(),
             vfs: Vec::new(),
+            dormant_vfs: 0,
             vgpus: BTreeMap::new(),
             state: GpuState::Ready,
         };
         for word in rest {
             match word.split_once('=') {
                 Some(("vfs", n)) => gpu.vfs = (1..=number(n)?).filter_map(|n| address.offset(n)).collect(),
+                Some(("vfs-off", n)) => gpu.dormant_vfs = number(n)?,
                 Some(("state", "not-ready")) => gpu.state = GpuState::NotReady("driver missing".into()),
                 Some(("state", "unknown")) => gpu.state = GpuState::Unknown("not readable".into()),
                 Some(("quarantine", why)) => {

@@ -78,6 +78,68 @@ fn vfs_that_are_off_are_enabled_first() {
 }
 
 #[test]
+fn a_vendors_vfs_are_enabled_before_the_first_type() {
+    check_rounds(
+        r"
+        gpu 3b vfio-variant equal-size 24576 vfs-off=8
+          A-4Q 4096 x6
+        desktop vm1 cold A-4Q off p=40%
+        ",
+        &expect![[r"
+            vm1: reserved -> 3b A-4Q
+            3b: 8 VFs
+            round 1
+            * enable 8 VFs on 3b
+            round 2
+            * set 3b.1 A-4Q
+            round 3
+            * attach 3b.1 to vm1
+            round 4
+            * start vm1
+            vm1: reserved -> 3b A-4Q
+        "]],
+    );
+}
+
+#[test]
+fn a_vendors_vfs_are_enabled_before_the_first_mdev() {
+    check_rounds(
+        r"
+        gpu 3b mdev equal-size 24576 vfs-off=8
+          A-4Q 4096 x6
+        desktop vm1 cold A-4Q off p=40%
+        ",
+        &expect![[r"
+            vm1: reserved -> 3b A-4Q
+            3b: 8 VFs
+            round 1
+            * enable 8 VFs on 3b
+            round 2
+            * create mdev:vm1 A-4Q on 3b
+            round 3
+            * attach mdev:vm1 to vm1
+            round 4
+            * start vm1
+            vm1: reserved -> 3b A-4Q
+        "]],
+    );
+}
+
+#[test]
+fn vfs_stay_off_where_nobody_is_placed() {
+    check(
+        r"
+        gpu 3b vfio-variant equal-size 24576 vfs-off=8
+          A-4Q 4096 x6
+        desktop vm1 cold A-4Q off p=1%
+        ",
+        &expect![[r"
+            vm1: below-take
+        "]],
+    );
+}
+
+#[test]
 fn mixed_sizes_stand_side_by_side() {
     check_rounds(
         r"
