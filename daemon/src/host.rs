@@ -1,6 +1,7 @@
 //! The host as a thing to look at and to act on: the one port between decisions and the world.
 
 pub mod sim;
+pub mod sysfs;
 
 use headstart_core::observed::Observed;
 use headstart_core::step::{Applied, Step, StepError};
