@@ -1,7 +1,16 @@
 //! The host as a thing to look at and to act on: the one port between decisions and the world.
 
+pub mod hardware;
+mod holders;
+mod mdev;
+mod nvidia;
+mod nvml;
+mod pci;
+mod profile;
 pub mod sim;
+mod sriov;
 pub mod sysfs;
+mod vfio_variant;
 
 use headstart_core::observed::Observed;
 use headstart_core::step::{Applied, Step, StepError};
