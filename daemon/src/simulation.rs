@@ -314,6 +314,7 @@ fn gpu(simulated: &file::SimulatedGpu) -> Gpu {
             name: profile.name.clone(),
             framebuffer: profile.framebuffer,
             max_instances: small(profile.max_instances),
+            compute: profile.series.as_deref() == Some("C"),
             slots: profile.placements.as_ref().map_or(0, |placements| small(placements.size)),
             starts: profile.placements.as_ref().map_or_else(Vec::new, |p| p.starts.iter().map(|n| small(*n)).collect()),
         })

@@ -319,7 +319,8 @@ pub fn stand_together(gpu: &Gpu, tenants: &[(Option<ProfileName>, Option<u16>)])
             must(mib <= u64::from(gpu.framebuffer.get()), "more than its framebuffer")?;
             for pair in known.windows(2) {
                 must(pair[0].0.framebuffer == pair[1].0.framebuffer, "two sizes")?;
-                must(series_may_mix || pair[0].0.name == pair[1].0.name, "two types")?;
+                let mixes = series_may_mix && !pair[0].0.compute && !pair[1].0.compute;
+                must(mixes || pair[0].0.name == pair[1].0.name, "two types")?;
             }
             Ok(())
         }

@@ -36,7 +36,7 @@ impl fmt::Display for Interface {
 pub enum Partitioning {
     /// NVIDIA time-sliced, equal size: all vGPUs have the framebuffer of the first, until the last is gone.
     EqualSize {
-        /// Whether series (A, B, Q) of one size may stand side by side; else only the identical type.
+        /// Whether series of one size may stand side by side (A, B and Q; never C); else only the identical type.
         series_may_mix: bool,
     },
     /// NVIDIA time-sliced, mixed size: each vGPU takes a placement, a run of slots that begins at one of its profile's starts.
@@ -87,6 +87,8 @@ pub struct Profile {
     pub framebuffer: FramebufferMib,
     /// Most of this profile on one PF, by the vendor's table.
     pub max_instances: u16,
+    /// For computing (NVIDIA's series C): stands beside no other series, whatever the card allows.
+    pub compute: bool,
     /// Slots that one takes under mixed size, MIG or a budget; 0 elsewhere.
     pub slots: u16,
     /// Slots at which one may begin under mixed size or MIG, ascending; empty elsewhere.
@@ -248,13 +250,13 @@ impl Gpu {
             Partitioning::EqualSize { series_may_mix } => {
                 for tenant in tenants {
                     let Some(name) = tenant.profile else { continue };
-                    let size = self.profile(name).map(|p| p.framebuffer);
-                    match size {
-                        Some(size) if size != new.framebuffer => return Err(Refusal::OtherSize(size)),
-                        Some(_) if !series_may_mix && name != profile => {
-                            return Err(Refusal::OtherType(name.clone()));
-                        }
-                        _ => {}
+                    let Some(other) = self.profile(name) else { continue };
+                    if other.framebuffer != new.framebuffer {
+                        return Err(Refusal::OtherSize(other.framebuffer));
+                    }
+                    let mixes = series_may_mix && !other.compute && !new.compute;
+                    if !mixes && name != profile {
+                        return Err(Refusal::OtherType(name.clone()));
                     }
                 }
                 self.all_known(tenants)?;
@@ -354,6 +356,7 @@ pub(crate) mod tests {
             name: name.parse().unwrap(),
             framebuffer: FramebufferMib::new(mib),
             max_instances: max,
+            compute: name.ends_with('C'),
             slots,
             starts: starts.to_vec(),
         }
@@ -389,7 +392,12 @@ pub(crate) mod tests {
     #[test]
     fn equal_size_is_bound_by_the_first() {
         let profiles = || {
-            vec![profile("X-2Q", 2048, 12, 0, &[]), profile("X-2B", 2048, 12, 0, &[]), profile("X-8Q", 8192, 3, 0, &[])]
+            vec![
+                profile("X-2Q", 2048, 12, 0, &[]),
+                profile("X-2B", 2048, 12, 0, &[]),
+                profile("X-2C", 2048, 12, 0, &[]),
+                profile("X-8Q", 8192, 3, 0, &[]),
+            ]
         };
         let mut gpu = gpu(Partitioning::EqualSize { series_may_mix: true }, Interface::VfioVariant, 16, profiles());
         assert_eq!(fit(&gpu, &[], "X-8Q"), "fits");
@@ -398,6 +406,11 @@ pub(crate) mod tests {
             fit(&gpu, &[("X-2B", None)], "X-8Q"),
             "it is bound to vGPUs of 2048 MiB until the last of them is gone"
         );
+        assert_eq!(fit(&gpu, &[("X-2C", None)], "X-2C"), "fits");
+        for (there, new) in [("X-2B", "X-2C"), ("X-2C", "X-2B")] {
+            let refusal = format!("it is bound to {there} until the last of them is gone");
+            assert_eq!(fit(&gpu, &[(there, None)], new), refusal, "computing stands alone");
+        }
         assert_eq!(fit(&gpu, &[("X-8Q", None); 3], "X-8Q"), "all 3 instances of the profile are taken");
         assert_eq!(fit(&gpu, &[], "Y-1Q"), "it does not offer the profile");
         gpu.partitioning = Partitioning::EqualSize { series_may_mix: false };

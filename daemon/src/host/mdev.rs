@@ -126,6 +126,8 @@ fn existing(
             let path = format!("{MDEVS}/{uuid}");
             let id = match optional(look.root.link_name(&format!("{path}/mdev_type"))) {
                 Ok(Some(id)) => id,
+                // The link comes a little later than the device, and goes a little earlier.
+                Ok(None) if look.root.exists(&path) => String::new(),
                 Ok(None) => continue,
                 Err(error) => {
                     look.problem(&format!("/{path}"), format!("its type is not known: {error}"));
@@ -184,6 +186,7 @@ fn share(look: &mut Look, gpu: &mut Gpu, parents: &[Parent], types: &[MdevType])
             name: it.name.clone(),
             framebuffer: it.description.framebuffer.unwrap_or_default(),
             max_instances: budget.slots.checked_div(*slots).unwrap_or(0),
+            compute: false,
             slots: *slots,
             starts: Vec::new(),
         };

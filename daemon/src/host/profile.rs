@@ -25,6 +25,7 @@ pub(super) fn share(board: &str, framebuffer: FramebufferMib, vfs: u16) -> Optio
         name: ProfileName::new(format!("{board}-1/{vfs}")).ok()?,
         framebuffer: FramebufferMib::new(each - each % 16),
         max_instances: vfs,
+        compute: false,
         slots: 0,
         starts: Vec::new(),
     })

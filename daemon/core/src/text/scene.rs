@@ -282,11 +282,13 @@ fn on_gpu(gpu: &mut Gpu, words: &[&str]) -> Result<(), String> {
                 name: name.parse().map_err(text)?,
                 framebuffer: FramebufferMib::new(number(mib)?),
                 max_instances: number(most.strip_prefix('x').unwrap_or(most))?,
+                compute: false,
                 slots: 0,
                 starts: Vec::new(),
             };
             for word in rest {
                 match word.split_once('=') {
+                    None if *word == "compute" => profile.compute = true,
                     Some(("slots", n)) => profile.slots = number(n)?,
                     Some(("at", starts)) => profile.starts = starts.split(',').map(number).collect::<Result<_, _>>()?,
                     _ => return Err(format!("no property {word}")),

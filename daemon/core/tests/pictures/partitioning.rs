@@ -329,6 +329,28 @@ fn a_bound_gpu_takes_no_other_size() {
 }
 
 #[test]
+fn computing_stands_beside_no_other_series() {
+    check(
+        r"
+        gpu 3b vfio-variant equal-size 24576 vfs=8
+          A-4Q 4096 x6
+          A-4B 4096 x6
+          A-4C 4096 x6 compute
+          + 3b.1 A-4Q open=busy
+        desktop busy cold A-4Q running active=5m has=3b.1
+        desktop vm1 cold A-4C off p=60%
+        desktop vm2 cold A-4B off p=50%
+        ",
+        &expect![[r"
+            busy: in-use, hands off
+            vm1: no-capacity
+            vm2: reserved -> 3b A-4B
+            * set 3b.2 A-4B
+        "]],
+    );
+}
+
+#[test]
 fn a_profile_that_nobody_has() {
     check(
         r"

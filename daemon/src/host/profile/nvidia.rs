@@ -23,6 +23,13 @@ pub(crate) struct NvidiaType {
     pub placement: Option<(u16, Vec<u16>)>,
 }
 
+impl NvidiaType {
+    /// Whether it is for computing (series C).
+    pub(crate) fn is_compute(&self) -> bool {
+        size_and_series(self.name.as_str()).is_some_and(|(_, series)| series == 'C')
+    }
+}
+
 /// A driver's name without its brand.
 pub(super) fn without_brand(name: &str) -> &str {
     let name = name.trim();
@@ -77,6 +84,7 @@ pub(crate) fn profiles(types: &[NvidiaType], board: FramebufferMib) -> Vec<Profi
             name: it.name.clone(),
             framebuffer: it.framebuffer,
             max_instances: it.max_instances.unwrap_or(by_size.min(u32::from(u16::MAX)) as u16),
+            compute: it.is_compute(),
             slots,
             starts,
         }
@@ -87,14 +95,18 @@ pub(crate) fn profiles(types: &[NvidiaType], board: FramebufferMib) -> Vec<Profi
 /// Whether types of one size and several series may stand side by side, from what is still offered on a card that has vGPUs of
 /// `taken` types and room. `offered`: types and whether one more could be made now.
 ///
-/// A card that may mix offers every other type of that size (RM lists none that it would refuse); one that may not offers the same type
-/// only. None where the card shows neither: it is full, or offers no other series of that size.
+/// A card that may mix offers every other type of that size (RM lists none that it would refuse), but those for computing, which stand
+/// beside no others on any card; one that may not offers the same type only. None where the card shows neither: it is full, is bound to
+/// computing, or has no other series of that size.
 pub(crate) fn series_may_mix(taken: &[&NvidiaType], offered: &[(&NvidiaType, bool)]) -> Option<bool> {
     let first = taken.first()?;
+    if taken.iter().any(|it| it.is_compute()) {
+        return None;
+    }
     if taken.iter().any(|it| it.framebuffer == first.framebuffer && it.number != first.number) {
         return Some(true);
     }
-    let same_size = offered.iter().filter(|(it, _)| it.framebuffer == first.framebuffer);
+    let same_size = offered.iter().filter(|(it, _)| it.framebuffer == first.framebuffer && !it.is_compute());
     let (same, others): (Vec<_>, Vec<_>) = same_size.partition(|(it, _)| it.number == first.number);
     if others.is_empty() || !same.iter().any(|(_, open)| *open) {
         return None;
@@ -175,14 +187,16 @@ mod tests {
     #[test]
     fn whether_series_mix_is_shown_by_a_card_with_room() {
         let (q, b, large) = (of(1, "A40-2Q", None), of(2, "A40-2B", None), of(3, "A40-8Q", None));
+        let c = of(4, "A40-2C", None);
         let mixes = |taken: &[&NvidiaType], open: [bool; 3]| {
-            series_may_mix(taken, &[(&q, open[0]), (&b, open[1]), (&large, open[2])])
+            series_may_mix(taken, &[(&q, open[0]), (&b, open[1]), (&large, open[2]), (&c, false)])
         };
         assert_eq!(mixes(&[], [true, true, true]), None, "an empty card offers all");
         assert_eq!(mixes(&[&q], [true, true, false]), Some(true));
         assert_eq!(mixes(&[&q], [true, false, false]), Some(false));
         assert_eq!(mixes(&[&q], [false, false, false]), None, "a full card offers nothing");
         assert_eq!(mixes(&[&large], [false, false, true]), None, "it has no other series of that size");
+        assert_eq!(mixes(&[&c], [false, false, false]), None, "computing says nothing of the others");
         assert_eq!(mixes(&[&q, &b], [false, false, false]), Some(true), "two series stand there");
     }
 }

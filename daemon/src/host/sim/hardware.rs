@@ -31,7 +31,9 @@ pub(super) fn place(
             Partitioning::EqualSize { .. } if other.framebuffer != wanted.framebuffer => {
                 return Err("EIO: another size is there".into());
             }
-            Partitioning::EqualSize { series_may_mix: false } if other.name != *profile => {
+            Partitioning::EqualSize { series_may_mix }
+                if other.name != *profile && (!series_may_mix || other.compute || wanted.compute) =>
+            {
                 return Err("EIO: another type is there".into());
             }
             _ => {}
