@@ -2,9 +2,19 @@
 
 pub mod desktop_xml;
 pub mod domain_xml;
+pub mod hardware;
+mod holders;
 pub mod hook_xml;
 pub mod libvirt;
+mod mdev;
+mod nvidia;
+mod nvml;
+mod pci;
+mod profile;
 pub mod sim;
+mod sriov;
+pub mod sysfs;
+mod vfio_variant;
 
 use headstart_core::observed::Observed;
 use headstart_core::step::{Applied, Step, StepError};

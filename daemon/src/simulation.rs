@@ -315,6 +315,7 @@ fn gpu(simulated: &file::SimulatedGpu) -> Gpu {
             name: profile.name.clone(),
             framebuffer: profile.framebuffer,
             max_instances: small(profile.max_instances),
+            compute: profile.series.as_deref() == Some("C"),
             slots: profile.placements.as_ref().map_or(0, |placements| small(placements.size)),
             starts: profile.placements.as_ref().map_or_else(Vec::new, |p| p.starts.iter().map(|n| small(*n)).collect()),
         })
@@ -331,13 +332,14 @@ fn gpu(simulated: &file::SimulatedGpu) -> Gpu {
         partitioning,
         profiles,
         vfs: Vec::new(),
+        dormant_vfs: 0,
         vgpus: BTreeMap::new(),
         state: GpuState::Ready,
     };
-    if gpu.interface == Interface::Vf {
+    if vfs > 0 {
         hardware::enable_vfs(&mut gpu, vfs);
-    } else {
-        gpu.vfs = (1..=u32::from(vfs)).filter_map(|n| gpu.address.offset(n)).collect();
+    } else if gpu.interface != Interface::Vf {
+        gpu.dormant_vfs = small(simulated.max_vfs);
     }
     gpu
 }

@@ -116,7 +116,14 @@ fn domain(n: usize, gpus: usize) -> anyhow::Result<SimDomain> {
 
 fn profile(name: &str, mib: u32, most: u16, slots: u16) -> anyhow::Result<Profile> {
     let starts = if slots == 0 { Vec::new() } else { (0..48).step_by(usize::from(slots)).collect() };
-    Ok(Profile { name: name.parse()?, framebuffer: FramebufferMib::new(mib), max_instances: most, slots, starts })
+    Ok(Profile {
+        name: name.parse()?,
+        framebuffer: FramebufferMib::new(mib),
+        max_instances: most,
+        compute: false,
+        slots,
+        starts,
+    })
 }
 
 fn gpu(n: usize) -> anyhow::Result<Gpu> {
@@ -165,6 +172,7 @@ fn gpu(n: usize) -> anyhow::Result<Gpu> {
         partitioning,
         profiles,
         vfs,
+        dormant_vfs: 0,
         vgpus,
         state: GpuState::Ready,
     })

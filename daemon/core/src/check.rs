@@ -127,7 +127,8 @@ impl Judge<'_> {
         let no_list = self.observed.gaps.contains(&Gap::Domains);
         match step {
             Step::CreateMdev { gpu, uuid, .. } => {
-                self.ready(*gpu, Interface::Mdev)?;
+                let on = self.ready(*gpu, Interface::Mdev)?;
+                must(!on.vfs.is_empty() || on.dormant_vfs == 0, "its VFs are off")?;
                 must(self.desktops.keys().any(|domain| domain.mdev() == *uuid), "made for nobody")?;
                 must(self.place_of(DeviceId::Mdev(*uuid)).is_none(), "it exists already")?;
                 must(self.sees_all_gpus(), "it may exist on a PF that was not seen")
@@ -147,9 +148,15 @@ impl Judge<'_> {
                 must(names.is_empty(), "a domain names the VF")?;
                 must(!no_list, "the list of domains was not read, and one may name the VF")
             }
-            Step::SetNumVfs { gpu, .. } => {
-                let on = self.ready(*gpu, Interface::Vf)?;
-                must(on.vfs.is_empty() && on.vgpus.is_empty(), "VFs are enabled already")
+            Step::SetNumVfs { gpu, vfs } => {
+                let on = self.observed.gpus.get(gpu).ok_or("no such PF")?;
+                must(on.state == GpuState::Ready, "its PF is not ready")?;
+                must(on.vfs.is_empty() && on.vgpus.is_empty(), "VFs are enabled already, or something is on it")?;
+                let wanted = match on.partitioning {
+                    Partitioning::SrIov { vfs } => vfs,
+                    _ => on.dormant_vfs,
+                };
+                must(*vfs > 0 && *vfs == wanted, "not the number of VFs that it has")
             }
             Step::RemoveMdev { gpu, profile, uuid } => {
                 self.ready(*gpu, Interface::Mdev)?;
@@ -294,6 +301,7 @@ fn made(step: &Step, on: GpuId) -> Option<Tenant> {
 pub fn stand_together(gpu: &Gpu, tenants: &[(Option<ProfileName>, Option<u16>)]) -> Result<(), String> {
     let vfs = match gpu.partitioning {
         Partitioning::SrIov { vfs } => usize::from(vfs),
+        _ if gpu.vfs.is_empty() && gpu.dormant_vfs > 0 => usize::from(gpu.dormant_vfs),
         _ if gpu.interface == Interface::Mdev && gpu.vfs.is_empty() => usize::MAX,
         _ => gpu.vfs.len(),
     };
@@ -319,7 +327,8 @@ pub fn stand_together(gpu: &Gpu, tenants: &[(Option<ProfileName>, Option<u16>)])
             must(mib <= u64::from(gpu.framebuffer.get()), "more than its framebuffer")?;
             for pair in known.windows(2) {
                 must(pair[0].0.framebuffer == pair[1].0.framebuffer, "two sizes")?;
-                must(series_may_mix || pair[0].0.name == pair[1].0.name, "two types")?;
+                let mixes = series_may_mix && !pair[0].0.compute && !pair[1].0.compute;
+                must(mixes || pair[0].0.name == pair[1].0.name, "two types")?;
             }
             Ok(())
         }

@@ -36,7 +36,7 @@ impl fmt::Display for Interface {
 pub enum Partitioning {
     /// NVIDIA time-sliced, equal size: all vGPUs have the framebuffer of the first, until the last is gone.
     EqualSize {
-        /// Whether series (A, B, Q) of one size may stand side by side; else only the identical type.
+        /// Whether series of one size may stand side by side (A, B and Q; never C); else only the identical type.
         series_may_mix: bool,
     },
     /// NVIDIA time-sliced, mixed size: each vGPU takes a placement, a run of slots that begins at one of its profile's starts.
@@ -87,6 +87,8 @@ pub struct Profile {
     pub framebuffer: FramebufferMib,
     /// Most of this profile on one PF, by the vendor's table.
     pub max_instances: u16,
+    /// For computing (NVIDIA's series C): stands beside no other series, whatever the card allows.
+    pub compute: bool,
     /// Slots that one takes under mixed size, MIG or a budget; 0 elsewhere.
     pub slots: u16,
     /// Slots at which one may begin under mixed size or MIG, ascending; empty elsewhere.
@@ -168,6 +170,9 @@ pub struct Gpu {
     pub profiles: Vec<Profile>,
     /// VFs that are enabled, ascending; empty for mdev on the PF.
     pub vfs: Vec<PciAddress>,
+    /// VFs that are off and must be enabled before anything can be made on it; 0 if they are on, or if it works without. Not for
+    /// `Partitioning::SrIov`, whose number of VFs is part of the rule.
+    pub dormant_vfs: u16,
     /// What exists on it.
     pub vgpus: BTreeMap<DeviceId, Vgpu>,
     /// Whether it can be worked with.
@@ -237,12 +242,7 @@ impl Gpu {
         if tenants.iter().filter(|t| t.profile == Some(profile)).count() >= usize::from(new.max_instances) {
             return Err(Refusal::AllInstances(new.max_instances));
         }
-        let vfs = match self.partitioning {
-            Partitioning::SrIov { vfs } => Some(usize::from(vfs)),
-            _ if self.interface == Interface::Mdev && self.vfs.is_empty() => None,
-            _ => Some(self.vfs.len()),
-        };
-        if vfs.is_some_and(|vfs| tenants.len() >= vfs) {
+        if self.most_by_vfs().is_some_and(|most| tenants.len() >= usize::from(most)) {
             return Err(Refusal::NoVf);
         }
         match self.partitioning {
@@ -250,13 +250,13 @@ impl Gpu {
             Partitioning::EqualSize { series_may_mix } => {
                 for tenant in tenants {
                     let Some(name) = tenant.profile else { continue };
-                    let size = self.profile(name).map(|p| p.framebuffer);
-                    match size {
-                        Some(size) if size != new.framebuffer => return Err(Refusal::OtherSize(size)),
-                        Some(_) if !series_may_mix && name != profile => {
-                            return Err(Refusal::OtherType(name.clone()));
-                        }
-                        _ => {}
+                    let Some(other) = self.profile(name) else { continue };
+                    if other.framebuffer != new.framebuffer {
+                        return Err(Refusal::OtherSize(other.framebuffer));
+                    }
+                    let mixes = series_may_mix && !other.compute && !new.compute;
+                    if !mixes && name != profile {
+                        return Err(Refusal::OtherType(name.clone()));
                     }
                 }
                 self.all_known(tenants)?;
@@ -274,6 +274,21 @@ impl Gpu {
                 self.free_start(tenants, new, slots, at).map(Some)
             }
         }
+    }
+
+    /// How many its VFs allow, also while they are off; none if it works without VFs.
+    fn most_by_vfs(&self) -> Option<u16> {
+        match self.partitioning {
+            Partitioning::SrIov { vfs } => Some(vfs),
+            _ if self.must_enable_vfs() => Some(self.dormant_vfs),
+            _ if self.interface == Interface::Mdev && self.vfs.is_empty() => None,
+            _ => Some(self.vfs.len().min(usize::from(u16::MAX)) as u16),
+        }
+    }
+
+    /// Nothing can be made on it before its VFs are enabled.
+    pub fn must_enable_vfs(&self) -> bool {
+        self.vfs.is_empty() && (self.dormant_vfs > 0 || matches!(self.partitioning, Partitioning::SrIov { .. }))
     }
 
     fn slots_of(&self, tenant: &Tenant<'_>) -> u16 {
@@ -314,11 +329,7 @@ impl Gpu {
     /// How many of one profile an empty PF of this kind holds; 0 if it does not offer it.
     pub fn capacity(&self, profile: &ProfileName) -> u16 {
         let Some(p) = self.profile(profile) else { return 0 };
-        let by_vfs = match self.partitioning {
-            Partitioning::SrIov { vfs } => vfs,
-            _ if self.interface == Interface::Mdev && self.vfs.is_empty() => u16::MAX,
-            _ => self.vfs.len() as u16,
-        };
+        let by_vfs = self.most_by_vfs().unwrap_or(u16::MAX);
         let by_size = match self.partitioning {
             Partitioning::EqualSize { .. } => {
                 self.framebuffer.get().checked_div(p.framebuffer.get()).map_or(0, |n| n.min(u32::from(u16::MAX)) as u16)
@@ -345,6 +356,7 @@ pub(crate) mod tests {
             name: name.parse().unwrap(),
             framebuffer: FramebufferMib::new(mib),
             max_instances: max,
+            compute: name.ends_with('C'),
             slots,
             starts: starts.to_vec(),
         }
@@ -360,6 +372,7 @@ pub(crate) mod tests {
             partitioning,
             profiles,
             vfs: (0..vfs).filter_map(|n| address.offset(4 + n)).collect(),
+            dormant_vfs: 0,
             vgpus: BTreeMap::new(),
             state: GpuState::Ready,
         }
@@ -379,7 +392,12 @@ pub(crate) mod tests {
     #[test]
     fn equal_size_is_bound_by_the_first() {
         let profiles = || {
-            vec![profile("X-2Q", 2048, 12, 0, &[]), profile("X-2B", 2048, 12, 0, &[]), profile("X-8Q", 8192, 3, 0, &[])]
+            vec![
+                profile("X-2Q", 2048, 12, 0, &[]),
+                profile("X-2B", 2048, 12, 0, &[]),
+                profile("X-2C", 2048, 12, 0, &[]),
+                profile("X-8Q", 8192, 3, 0, &[]),
+            ]
         };
         let mut gpu = gpu(Partitioning::EqualSize { series_may_mix: true }, Interface::VfioVariant, 16, profiles());
         assert_eq!(fit(&gpu, &[], "X-8Q"), "fits");
@@ -388,6 +406,11 @@ pub(crate) mod tests {
             fit(&gpu, &[("X-2B", None)], "X-8Q"),
             "it is bound to vGPUs of 2048 MiB until the last of them is gone"
         );
+        assert_eq!(fit(&gpu, &[("X-2C", None)], "X-2C"), "fits");
+        for (there, new) in [("X-2B", "X-2C"), ("X-2C", "X-2B")] {
+            let refusal = format!("it is bound to {there} until the last of them is gone");
+            assert_eq!(fit(&gpu, &[(there, None)], new), refusal, "computing stands alone");
+        }
         assert_eq!(fit(&gpu, &[("X-8Q", None); 3], "X-8Q"), "all 3 instances of the profile are taken");
         assert_eq!(fit(&gpu, &[], "Y-1Q"), "it does not offer the profile");
         gpu.partitioning = Partitioning::EqualSize { series_may_mix: false };
@@ -428,6 +451,17 @@ pub(crate) mod tests {
             "its budget is used up"
         );
         assert_eq!(gpu.capacity(&"large".parse().unwrap()), 2);
+    }
+
+    #[test]
+    fn vfs_that_are_off_count_as_room() {
+        let profiles = vec![profile("X-2Q", 2048, 12, 0, &[])];
+        let mut gpu = gpu(Partitioning::EqualSize { series_may_mix: true }, Interface::Mdev, 0, profiles);
+        assert_eq!((gpu.capacity(&"X-2Q".parse().unwrap()), gpu.must_enable_vfs()), (12, false));
+        gpu.dormant_vfs = 2;
+        assert_eq!((gpu.capacity(&"X-2Q".parse().unwrap()), gpu.must_enable_vfs()), (2, true));
+        assert_eq!(fit(&gpu, &[("X-2Q", None)], "X-2Q"), "fits");
+        assert_eq!(fit(&gpu, &[("X-2Q", None); 2], "X-2Q"), "every VF is taken");
     }
 
     #[test]

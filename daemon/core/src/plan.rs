@@ -15,7 +15,7 @@ use room::{Placed, Room, Standings};
 
 use crate::chance::Chance;
 use crate::desktop::{AttachMode, Desktop};
-use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Partitioning, Vgpu};
+use crate::gpu::{DeviceId, Gpu, GpuState, Partitioning, Vgpu};
 use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName};
 use crate::observed::{Attachment, Domain, Login, Observed, Power, Tenure, tenure};
 use crate::policy::Policy;
@@ -524,15 +524,17 @@ impl<'a> Planner<'a> {
         self.reasons.insert(contender.desktop.uuid, reason);
     }
 
-    /// Plain SR-IOV PFs on which somebody is placed need their VFs.
+    /// PFs on which somebody is placed need their VFs.
     fn enable_vfs(&mut self) {
         for want in self.desired.wants.values() {
             if let Some(gpu) = self.s.observed.gpus.get(&want.gpu)
-                && let Partitioning::SrIov { vfs } = gpu.partitioning
-                && gpu.interface == Interface::Vf
-                && gpu.vfs.is_empty()
+                && gpu.must_enable_vfs()
                 && gpu.state == GpuState::Ready
             {
+                let vfs = match gpu.partitioning {
+                    Partitioning::SrIov { vfs } => vfs,
+                    _ => gpu.dormant_vfs,
+                };
                 self.desired.num_vfs.insert(want.gpu, vfs);
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::desktop::{AttachMode, Desktop};
-use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Tenant, Vgpu};
+use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Tenant, Vgpu};
 use crate::id::{DomainUuid, GpuId, MdevUuid, PciAddress, ProfileName};
 use crate::observed::{Attachment, Domain, Gap, Hostdev, Login, Observed, Power, Tenure, tenure};
 
@@ -350,8 +350,7 @@ impl Round<'_> {
     fn create(&mut self, assigned: &BTreeMap<DomainUuid, DeviceId>) {
         for (address, vfs) in &self.desired.num_vfs {
             let Some(gpu) = self.observed.gpus.get(address) else { continue };
-            let off = gpu.state == GpuState::Ready && gpu.vfs.is_empty() && gpu.vgpus.is_empty();
-            if off && matches!(gpu.partitioning, Partitioning::SrIov { .. }) {
+            if gpu.state == GpuState::Ready && gpu.must_enable_vfs() && gpu.vgpus.is_empty() {
                 self.emit(Step::SetNumVfs { gpu: *address, vfs: *vfs });
             }
         }
@@ -361,7 +360,8 @@ impl Round<'_> {
                 continue;
             };
             let blocked = self.gpus.contains(&want.gpu) || assigned.contains_key(uuid) || our_hostdev(domain).is_some();
-            if blocked || gpu.interface == Interface::Vf || !can_receive(domain, self.desktops.get(uuid)) {
+            let not_made = gpu.interface == Interface::Vf || gpu.must_enable_vfs();
+            if blocked || not_made || !can_receive(domain, self.desktops.get(uuid)) {
                 continue;
             }
             let tenants = tenants(gpu);

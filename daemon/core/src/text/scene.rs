@@ -142,12 +142,14 @@ impl Scene {
             partitioning,
             profiles: Vec::new(),
             vfs: Vec::new(),
+            dormant_vfs: 0,
             vgpus: BTreeMap::new(),
             state: GpuState::Ready,
         };
         for word in rest {
             match word.split_once('=') {
                 Some(("vfs", n)) => gpu.vfs = (1..=number(n)?).filter_map(|n| address.offset(n)).collect(),
+                Some(("vfs-off", n)) => gpu.dormant_vfs = number(n)?,
                 Some(("state", "not-ready")) => gpu.state = GpuState::NotReady("driver missing".into()),
                 Some(("state", "unknown")) => gpu.state = GpuState::Unknown("not readable".into()),
                 Some(("quarantine", why)) => {
@@ -283,11 +285,13 @@ fn on_gpu(gpu: &mut Gpu, words: &[&str]) -> Result<(), String> {
                 name: name.parse().map_err(text)?,
                 framebuffer: FramebufferMib::new(number(mib)?),
                 max_instances: number(most.strip_prefix('x').unwrap_or(most))?,
+                compute: false,
                 slots: 0,
                 starts: Vec::new(),
             };
             for word in rest {
                 match word.split_once('=') {
+                    None if *word == "compute" => profile.compute = true,
                     Some(("slots", n)) => profile.slots = number(n)?,
                     Some(("at", starts)) => profile.starts = starts.split(',').map(number).collect::<Result<_, _>>()?,
                     _ => return Err(format!("no property {word}")),

@@ -1,6 +1,6 @@
 //! A host on which everything works at once, so that a picture shows several rounds. No rules: those are the simulator's affair.
 
-use headstart_core::gpu::{DeviceId, Opened, Vgpu};
+use headstart_core::gpu::{DeviceId, Interface, Opened, Vgpu};
 use headstart_core::id::{GpuId, ProfileName};
 use headstart_core::observed::{Attachment, Hostdev, Power};
 use headstart_core::step::Step;
@@ -27,8 +27,11 @@ pub(super) fn carry_out(scene: &mut Scene, step: &Step) {
                 let vf = gpu.offset(n).unwrap();
                 let vgpu = Vgpu { profile: Some(profile.clone()), start: None, opened: Opened::No };
                 let gpu = observed.gpus.get_mut(gpu).unwrap();
+                gpu.dormant_vfs = 0;
                 gpu.vfs.push(vf);
-                gpu.vgpus.insert(DeviceId::Vf(vf), vgpu);
+                if gpu.interface == Interface::Vf {
+                    gpu.vgpus.insert(DeviceId::Vf(vf), vgpu);
+                }
             }
         }
         Step::AttachHostdev { domain, device, .. } => {

@@ -78,6 +78,68 @@ fn vfs_that_are_off_are_enabled_first() {
 }
 
 #[test]
+fn a_vendors_vfs_are_enabled_before_the_first_type() {
+    check_rounds(
+        r"
+        gpu 3b vfio-variant equal-size 24576 vfs-off=8
+          A-4Q 4096 x6
+        desktop vm1 cold A-4Q off p=40%
+        ",
+        &expect![[r"
+            vm1: reserved -> 3b A-4Q
+            3b: 8 VFs
+            round 1
+            * enable 8 VFs on 3b
+            round 2
+            * set 3b.1 A-4Q
+            round 3
+            * attach 3b.1 to vm1
+            round 4
+            * start vm1
+            vm1: reserved -> 3b A-4Q
+        "]],
+    );
+}
+
+#[test]
+fn a_vendors_vfs_are_enabled_before_the_first_mdev() {
+    check_rounds(
+        r"
+        gpu 3b mdev equal-size 24576 vfs-off=8
+          A-4Q 4096 x6
+        desktop vm1 cold A-4Q off p=40%
+        ",
+        &expect![[r"
+            vm1: reserved -> 3b A-4Q
+            3b: 8 VFs
+            round 1
+            * enable 8 VFs on 3b
+            round 2
+            * create mdev:vm1 A-4Q on 3b
+            round 3
+            * attach mdev:vm1 to vm1
+            round 4
+            * start vm1
+            vm1: reserved -> 3b A-4Q
+        "]],
+    );
+}
+
+#[test]
+fn vfs_stay_off_where_nobody_is_placed() {
+    check(
+        r"
+        gpu 3b vfio-variant equal-size 24576 vfs-off=8
+          A-4Q 4096 x6
+        desktop vm1 cold A-4Q off p=1%
+        ",
+        &expect![[r"
+            vm1: below-take
+        "]],
+    );
+}
+
+#[test]
 fn mixed_sizes_stand_side_by_side() {
     check_rounds(
         r"
@@ -262,6 +324,28 @@ fn a_bound_gpu_takes_no_other_size() {
             vm1: no-capacity
             vm2: reserved -> 3b A-4Q
             * set 3b.2 A-4Q
+        "]],
+    );
+}
+
+#[test]
+fn computing_stands_beside_no_other_series() {
+    check(
+        r"
+        gpu 3b vfio-variant equal-size 24576 vfs=8
+          A-4Q 4096 x6
+          A-4B 4096 x6
+          A-4C 4096 x6 compute
+          + 3b.1 A-4Q open=busy
+        desktop busy cold A-4Q running active=5m has=3b.1
+        desktop vm1 cold A-4C off p=60%
+        desktop vm2 cold A-4B off p=50%
+        ",
+        &expect![[r"
+            busy: in-use, hands off
+            vm1: no-capacity
+            vm2: reserved -> 3b A-4B
+            * set 3b.2 A-4B
         "]],
     );
 }

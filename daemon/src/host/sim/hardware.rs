@@ -1,6 +1,6 @@
 //! What the boards refuse, worked out in the plainest way from the vendors' rules; deliberately not the planner's code.
 
-use headstart_core::gpu::{DeviceId, Gpu, Opened, Partitioning, Vgpu};
+use headstart_core::gpu::{DeviceId, Gpu, Interface, Opened, Partitioning, Vgpu};
 use headstart_core::id::ProfileName;
 
 /// Makes a vGPU if the board would: its first slot where slots matter.
@@ -10,6 +10,9 @@ pub(super) fn place(
     profile: &ProfileName,
     asked: Option<u16>,
 ) -> Result<Option<u16>, String> {
+    if gpu.vfs.is_empty() && gpu.dormant_vfs > 0 {
+        return Err("EIO: its VFs are off".into());
+    }
     let wanted = gpu.profiles.iter().find(|p| p.name == *profile).ok_or(format!("type {profile} is not known"))?;
     if let DeviceId::Vf(vf) = device
         && !gpu.vfs.contains(&vf)
@@ -28,7 +31,9 @@ pub(super) fn place(
             Partitioning::EqualSize { .. } if other.framebuffer != wanted.framebuffer => {
                 return Err("EIO: another size is there".into());
             }
-            Partitioning::EqualSize { series_may_mix: false } if other.name != *profile => {
+            Partitioning::EqualSize { series_may_mix }
+                if other.name != *profile && (!series_may_mix || other.compute || wanted.compute) =>
+            {
                 return Err("EIO: another type is there".into());
             }
             _ => {}
@@ -63,10 +68,14 @@ pub(super) fn place(
     }
 }
 
-/// VFs appear, all of one share.
+/// VFs appear; where they are handed out whole, all are of one share.
 pub(crate) fn enable_vfs(gpu: &mut Gpu, vfs: u16) {
     let share = gpu.profiles.first().map(|profile| profile.name.clone());
     gpu.vfs = (1..=u32::from(vfs)).filter_map(|n| gpu.address.offset(n)).collect();
+    gpu.dormant_vfs = 0;
+    if gpu.interface != Interface::Vf {
+        return;
+    }
     gpu.vgpus = gpu
         .vfs
         .iter()

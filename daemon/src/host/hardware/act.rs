@@ -1,0 +1,104 @@
+//! Carrying out a step: on a thread of its own, by the back end that the step is for.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use headstart_core::gpu::DeviceId;
+use headstart_core::id::{GpuId, ProfileName};
+use headstart_core::step::{Applied, FailureKind, Step, StepError};
+
+use super::Inner;
+use super::failure::{failure, unexpected};
+use super::worker::Occupied;
+use crate::host::mdev::{self, NewMdev};
+use crate::host::nvml;
+use crate::host::pci::{self, Function};
+use crate::host::sriov;
+use crate::host::vfio_variant::{self, NewType};
+
+/// Making, removing, changing one vGPU. NVIDIA's driver waits 5 s for a process to end, the kernel warns after each 10 s of waiting for
+/// whoever holds a device; twice the latter.
+pub(super) const VGPU: Duration = Duration::from_secs(20);
+/// Enabling VFs; nmstate, which does the same for networks, waits as long.
+const VFS: Duration = Duration::from_secs(300);
+
+/// How long a step may take.
+pub(super) fn deadline(step: &Step) -> Duration {
+    if matches!(step, Step::SetNumVfs { .. }) { VFS } else { VGPU }
+}
+
+impl Inner {
+    /// Sets the parameters of a device that the configuration says.
+    pub(super) fn set_params(&self, device: DeviceId, params: &str) -> Result<Applied, StepError> {
+        match device {
+            DeviceId::Mdev(uuid) => mdev::prepare(&self.root, uuid, params),
+            DeviceId::Vf(vf) => vfio_variant::prepare(&self.root, vf, params),
+        }
+    }
+
+    /// Does something with a GPU on a thread of its own.
+    pub(super) fn work(
+        &self,
+        gpu: GpuId,
+        what: &str,
+        deadline: Duration,
+        work: impl FnOnce() -> Result<Applied, StepError> + Send + 'static,
+    ) -> Result<Applied, StepError> {
+        let late =
+            |Occupied(what)| failure(FailureKind::Transient, format!("{gpu}: the attempt {what} has not come back"));
+        self.writes.begin(gpu, what, work).map_err(late)?.wait(Instant::now() + deadline).map_err(late)?
+    }
+
+    /// Does what a step says.
+    pub(super) fn carry_out(&self, step: &Step) -> Result<Applied, StepError> {
+        let root = &self.root;
+        match step {
+            Step::CreateMdev { gpu, profile, uuid, start } => {
+                self.rule_of(*gpu)?;
+                let new = NewMdev { gpu: *gpu, profile: profile.clone(), uuid: *uuid, start: *start };
+                mdev::create(root, &new)
+            }
+            Step::RemoveMdev { gpu, profile, uuid } => {
+                self.rule_of(*gpu)?;
+                mdev::remove(root, *gpu, profile, *uuid)
+            }
+            Step::SetVgpuType { gpu, vf, profile, start } => {
+                self.rule_of(*gpu)?;
+                let number = self.number(*gpu, profile);
+                let new = NewType { gpu: *gpu, vf: *vf, profile: profile.clone(), number, start: *start };
+                vfio_variant::set(root, &new)
+            }
+            Step::ClearVgpuType { gpu, vf, profile } => {
+                self.rule_of(*gpu)?;
+                vfio_variant::clear(root, *gpu, *vf, profile, self.number(*gpu, profile))
+            }
+            Step::SetNumVfs { gpu, vfs } => self.set_num_vfs(*gpu, *vfs),
+            Step::AttachHostdev { .. }
+            | Step::DetachHostdev { .. }
+            | Step::StartDomain { .. }
+            | Step::ShutDownDomain { .. } => {
+                Err(failure(FailureKind::Unsupported, format!("{step}: this is no step on a device")))
+            }
+        }
+    }
+
+    fn set_num_vfs(&self, gpu: GpuId, vfs: u16) -> Result<Applied, StepError> {
+        self.rule_of(gpu)?;
+        let pf = gpu.pci();
+        let function = pf.map(|pf| Function::look(&self.root, pf)).transpose().map_err(|error| unexpected(&error))?;
+        let Some(function) = function.flatten() else {
+            return Err(failure(FailureKind::Gone, format!("{gpu}: it is not there")));
+        };
+        if function.vendor == pci::NVIDIA && function.driver.as_deref() == Some("nvidia") {
+            let act = || sriov::enable_nvidia(&self.root, &self.sriov_manage, function.address, vfs);
+            let open = || failure(FailureKind::Transient, format!("{gpu}: {} still has it open", nvml::LIBRARY));
+            return self.nvml.closed_while(VGPU, act).ok_or_else(open)?;
+        }
+        sriov::enable(&self.root, function.address, vfs)
+    }
+
+    /// The number of a profile, as the last look knew it.
+    fn number(&self, gpu: GpuId, profile: &ProfileName) -> Option<u32> {
+        self.memory(gpu).lock().unwrap_or_else(PoisonError::into_inner).numbers.get(profile).copied()
+    }
+}

@@ -1,0 +1,27 @@
+//! The tree as plain files, for benchmarks that must not pay for FUSE.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::sketch::{File, Leaf};
+use crate::tree::Tree;
+
+pub(crate) fn write(tree: &Tree, folder: &Path) -> io::Result<()> {
+    for (path, leaf) in tree.leaves() {
+        let path = folder.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match leaf {
+            Leaf::Folder => fs::create_dir_all(&path)?,
+            Leaf::Link(text) => symlink(text, &path)?,
+            Leaf::Device => fs::write(&path, "")?,
+            // A file that answers reads with an errno has nothing that a plain file could say.
+            Leaf::File(File { content: Err(_), .. }) => {}
+            Leaf::File(File { content: Ok(content), .. }) => fs::write(&path, content)?,
+        }
+    }
+    Ok(())
+}
