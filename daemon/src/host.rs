@@ -11,6 +11,7 @@ mod nvidia;
 mod nvml;
 mod pci;
 mod profile;
+pub mod real;
 pub mod sim;
 mod sriov;
 pub mod sysfs;

@@ -17,6 +17,7 @@ pub mod status;
 pub mod store;
 pub mod systemd;
 pub mod trace_file;
+pub mod world;
 
 /// So that test support can be shared with the tests of the command, which see this package from outside.
 #[cfg(test)]

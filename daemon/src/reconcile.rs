@@ -17,7 +17,7 @@ use std::time::Duration;
 use headstart_core::desktop::Desktop;
 use headstart_core::forecast::Model;
 use headstart_core::history::History;
-use headstart_core::id::{DesktopName, DomainUuid, Subject};
+use headstart_core::id::{DesktopName, DomainUuid};
 use headstart_core::plan::{Reason, Standing};
 use headstart_core::request::Way;
 use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError, our_hostdev};
@@ -468,22 +468,6 @@ impl Reconcile {
         self.start_fit();
     }
 
-    fn subjects(&self, round: Option<&Round>) -> Subjects {
-        let mut subjects = Subjects { zone: self.parts.zone_name.clone(), ..Subjects::default() };
-        let desktops: Vec<&Desktop> = round.map_or_else(Vec::new, |round| round.desktops.values().collect());
-        for desktop in desktops {
-            if let Subject::Pool(pool) = &desktop.subject {
-                subjects.pools.push((desktop.name.clone(), pool.clone()));
-            }
-            if let Some(zone) = desktop.time_zone.iana_name().filter(|zone| *zone != self.parts.zone_name) {
-                subjects.zones.push((desktop.name.clone(), zone.to_owned()));
-            }
-        }
-        subjects.pools.sort();
-        subjects.zones.sort();
-        subjects
-    }
-
     fn start_fit(&mut self) {
         if std::mem::replace(&mut self.fitting, true) {
             return;
@@ -522,7 +506,7 @@ impl Reconcile {
 
     /// Puts what happened into the history on disk.
     fn record(&mut self, round: &Round) {
-        self.memory.subjects = self.subjects(Some(round));
+        self.memory.subjects = Subjects::of_desktops(round.desktops.values(), &self.parts.zone_name);
         for (uuid, what) in &round.happened {
             let Some(desktop) = round.desktops.get(uuid) else { continue };
             let name = desktop.name.clone();

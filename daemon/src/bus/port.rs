@@ -5,9 +5,10 @@ use std::fs::File;
 use std::pin::Pin;
 
 use headstart_core::desktop::{Change, Settings};
-use headstart_core::gpu::Interface;
-use headstart_core::id::{DesktopName, GpuId};
+use headstart_core::id::DesktopName;
 use headstart_core::unit::Time;
+
+pub use crate::host::hardware::Candidate;
 
 /// An answer that is still to come; the error is text for the caller that names file, line and cause.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -72,25 +73,6 @@ pub trait HistoryPort: Send + Sync {
     fn export(&self, file: File, since: Option<Time>) -> Pending<'_, u64>;
     /// The newest decisions, about one desktop or all, newest first.
     fn decisions(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<Decision>>;
-}
-
-/// A GPU, or another parent of mdevs, that could be given to headstart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Where it is.
-    pub id: GpuId,
-    /// What people call it.
-    pub name: String,
-    /// What is bound to it.
-    pub driver: Option<String>,
-    /// How vGPUs would be made; none if it cannot be partitioned as it is.
-    pub interface: Option<Interface>,
-    /// VFs there may be; 0 if it works without.
-    pub vfs: u16,
-    /// The configuration gives it to headstart.
-    pub owned: bool,
-    /// What has to be done before it is of use.
-    pub note: Option<String>,
 }
 
 /// The host, for what no round has to do with. Domains are named, be they managed or not.
