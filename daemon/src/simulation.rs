@@ -248,6 +248,7 @@ fn domain(domain: &file::SimulatedDomain) -> SimDomain {
             lead: None,
             preallocate: None,
             missing_gpu: None,
+            presence: None,
         }),
         boot: domain.boot,
         refuses_unplug: domain.guest_refuses_unplug,

@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 
 use crate::id::{DesktopName, DomainUuid, PoolName, ProfileName, Subject, UserName};
 use crate::observed::Domain;
+use crate::presence::Presence;
 use crate::unit::Span;
 
 /// When and how a desktop gets its device.
@@ -111,6 +112,8 @@ pub struct Settings {
     pub preallocate: Option<bool>,
     /// Whether a missing GPU blocks its start.
     pub missing_gpu: Option<MissingGpu>,
+    /// Whose silence means that nobody is there.
+    pub presence: Option<Presence>,
 }
 
 impl Settings {
@@ -133,6 +136,7 @@ impl Settings {
             lead: self.lead.or(other.lead),
             preallocate: self.preallocate.or(other.preallocate),
             missing_gpu: self.missing_gpu.or(other.missing_gpu),
+            presence: self.presence.or(other.presence),
         }
     }
 }
@@ -217,6 +221,8 @@ pub struct Desktop {
     pub preallocate: bool,
     /// Whether a missing GPU blocks its start.
     pub missing_gpu: MissingGpu,
+    /// Whose silence means that nobody is there.
+    pub presence: Presence,
 }
 
 /// Why a domain that opted in cannot be managed.
@@ -254,6 +260,7 @@ pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Resu
         lead: settings.lead,
         preallocate: settings.preallocate.unwrap_or(true),
         missing_gpu: settings.missing_gpu.unwrap_or_default(),
+        presence: settings.presence.unwrap_or_default(),
     }))
 }
 
@@ -301,6 +308,7 @@ mod tests {
             power: Power::Off,
             hostdevs: Vec::new(),
             login: Login::None,
+            screen: Login::None,
             settings: None,
         };
         let zone = TimeZone::UTC;

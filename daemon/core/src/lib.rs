@@ -16,6 +16,7 @@ pub mod lead;
 pub mod observed;
 pub mod plan;
 pub mod policy;
+pub mod presence;
 pub mod request;
 pub mod step;
 pub mod text;

@@ -78,8 +78,10 @@ pub struct Domain {
     pub power: Power,
     /// What it names.
     pub hostdevs: Vec<Hostdev>,
-    /// Whether somebody is there.
+    /// Whether somebody is there, by the word of its guest; when all is known, by all words together ([`crate::presence`]).
     pub login: Login,
+    /// Whether somebody looks at one of its screens.
+    pub screen: Login,
     /// What its metadata says; none if it does not opt in.
     pub settings: Option<Settings>,
 }

@@ -162,6 +162,7 @@ fn desktop(section: &Section) -> Option<Rule> {
         lead: section.get("lead", value::span(Span::ZERO..=LONGEST_LEAD)).map(|at| at.value),
         preallocate: section.get("preallocate", value::boolean).map(|at| at.value),
         missing_gpu: section.get("missing-gpu", value::missing_gpu).map(|at| at.value),
+        presence: section.get("presence", value::presence).map(|at| at.value),
     };
     name.map(|name| Rule { pattern: NamePattern::new(name.value.to_string()), settings })
 }

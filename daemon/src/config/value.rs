@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use headstart_core::desktop::{AttachMode, MissingGpu};
 use headstart_core::id::{DesktopName, GpuId, PoolName, ProfileName, UserName};
+use headstart_core::presence::Presence;
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use jiff::civil;
 use toml::de::DeValue;
@@ -160,6 +161,10 @@ pub(in crate::config) fn attach(value: &DeValue) -> Result<AttachMode, String> {
 
 pub(in crate::config) fn missing_gpu(value: &DeValue) -> Result<MissingGpu, String> {
     word(&[("start", MissingGpu::Start), ("block", MissingGpu::Block)])(value)
+}
+
+pub(in crate::config) fn presence(value: &DeValue) -> Result<Presence, String> {
+    word(&[("agent", Presence::Agent), ("screen", Presence::Screen), ("broker", Presence::Broker)])(value)
 }
 
 /// A core name; its own rule is the refusal.

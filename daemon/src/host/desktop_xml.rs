@@ -13,6 +13,7 @@ use std::str::FromStr;
 
 use headstart_core::desktop::{MissingGpu, Settings};
 use headstart_core::id::{PoolName, ProfileName, UserName};
+use headstart_core::presence::Presence;
 use roxmltree::{Document, Node};
 
 use crate::config::duration::{parse_span, write_span};
@@ -31,8 +32,18 @@ const MOST_PROFILES: usize = 64;
 /// Mistakes that are told of one desktop; who makes more sees the rest when these are corrected.
 const MOST_MISTAKES: usize = 10;
 /// The attributes that are understood.
-const ATTRIBUTES: [&str; 9] =
-    ["attach", "lead-time", "missing-gpu", "pool", "preallocate", "priority", "profile", "time-zone", "user"];
+const ATTRIBUTES: [&str; 10] = [
+    "attach",
+    "lead-time",
+    "missing-gpu",
+    "pool",
+    "preallocate",
+    "presence",
+    "priority",
+    "profile",
+    "time-zone",
+    "user",
+];
 
 /// What a domain's metadata says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -171,6 +182,12 @@ impl Reader<'_, '_> {
                 "block" => Some(MissingGpu::Block),
                 _ => None,
             }),
+            presence: self.attribute("presence", "\"agent\", \"screen\" or \"broker\"", |text| match text {
+                "agent" => Some(Presence::Agent),
+                "screen" => Some(Presence::Screen),
+                "broker" => Some(Presence::Broker),
+                _ => None,
+            }),
         }
     }
 
@@ -252,6 +269,7 @@ pub fn write(settings: &Settings) -> String {
     put("time-zone", settings.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system").to_owned()));
     put("lead-time", settings.lead.map(write_span));
     put("preallocate", settings.preallocate.map(|ahead| if ahead { "yes" } else { "no" }.to_owned()));
+    put("presence", settings.presence.map(|presence| presence.to_string()));
     put("missing-gpu", settings.missing_gpu.map(|missing_gpu| missing_gpu.to_string()));
     match settings.profiles.as_deref() {
         None | Some([]) => out.push_str("/>"),

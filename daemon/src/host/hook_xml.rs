@@ -62,6 +62,7 @@ pub fn parse(xml: &str) -> Result<Domain, BadXml> {
         power: Power::Starting,
         hostdevs: hostdevs(root).map(|(_, hostdev)| hostdev).collect(),
         login: Login::None,
+        screen: Login::None,
         settings: None,
     })
 }

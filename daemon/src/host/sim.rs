@@ -313,6 +313,7 @@ impl Host for SimHost {
                     power: guest.power.clone(),
                     hostdevs: guest.hostdevs.clone(),
                     login: guest.login(),
+                    screen: Login::None,
                     settings: guest.spec.settings.clone(),
                 };
                 (domain.uuid, domain)

@@ -13,6 +13,7 @@ use headstart_core::lead::Leads;
 use headstart_core::observed::{Domain, Login, Observed, Power, Problem};
 use headstart_core::plan::{Plan, Reason, Situation, Standing, plan};
 use headstart_core::policy::Policy;
+use headstart_core::presence::login;
 use headstart_core::request::Preallocation;
 use headstart_core::step::{Busy, Step, next_steps, our_hostdev};
 use headstart_core::track::{Happened, Outcome, Tracks, follow};
@@ -164,7 +165,7 @@ impl Memory {
         self.merge_starting(&mut observed, now);
         let mut problems = std::mem::take(&mut observed.problems);
         let desktops = resolve_all(settings, &observed, &mut problems);
-        self.merge_reported(&mut observed);
+        self.merge_presence(&mut observed, &desktops);
         let leads = self.leads.all(&desktops, &settings.policy);
         let shadow = (settings.mode == Mode::Shadow).then_some(&leads);
         let happened = follow(&mut self.tracks, &desktops, &observed, &settings.policy, shadow, now);
@@ -264,14 +265,12 @@ impl Memory {
         }
     }
 
-    /// A session that was reported counts where the host shows nobody.
-    fn merge_reported(&self, observed: &mut Observed) {
+    /// Who is where, by all that is told.
+    fn merge_presence(&self, observed: &mut Observed, desktops: &BTreeMap<DomainUuid, Desktop>) {
         for domain in observed.domains.values_mut() {
-            if domain.login == Login::None
-                && let Some(reported) = self.reported.get(&domain.name)
-            {
-                domain.login = Login::Active { since: reported.since };
-            }
+            let presence = desktops.get(&domain.uuid).map(|desktop| desktop.presence).unwrap_or_default();
+            let reported = self.reported.get(&domain.name).map(|reported| reported.since);
+            domain.login = login(domain, presence, reported);
         }
     }
 

@@ -178,6 +178,7 @@ impl Scene {
             lead: None,
             preallocate: true,
             missing_gpu: MissingGpu::default(),
+            presence: crate::presence::Presence::default(),
         };
         self.desktops.insert(uuid, desktop);
         self.tracks.insert(uuid, Track::default());
@@ -200,6 +201,7 @@ impl Scene {
             },
             hostdevs: Vec::new(),
             login: Login::None,
+            screen: Login::None,
             settings: None,
         };
         for word in words {

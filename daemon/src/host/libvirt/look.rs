@@ -180,6 +180,7 @@ impl Fold<'_> {
             power: power(said),
             hostdevs: Vec::new(),
             login: Login::None,
+            screen: Login::None,
             settings: None,
         };
         let sides = match Sides::read(said) {
