@@ -11,8 +11,8 @@ use crate::client::{CallError, Client};
 use crate::screen::{Screen, Tone, cell, lines_of};
 
 /// The settings, as the configuration spells them, in the order in which they are shown.
-const KEYS: [&str; 9] =
-    ["user", "pool", "profiles", "attach", "priority", "time-zone", "lead", "preallocate", "missing-gpu"];
+const KEYS: [&str; 10] =
+    ["user", "pool", "profiles", "attach", "priority", "time-zone", "lead", "preallocate", "missing-gpu", "presence"];
 
 /// What a domain says of itself as a desktop.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,8 @@ enum What {
     /// Change what its metadata says; a domain that was no desktop becomes one
     #[command(
         after_help = "Settings: user, pool, profiles (in order of wish, separated by commas), attach (cold, live, request), priority, \
-                            time-zone, lead (such as 90s or 2min), preallocate (true, false), missing-gpu (start, block). \
+                            time-zone, lead (such as 90s or 2min), preallocate (true, false), missing-gpu (start, block), \
+                            presence (agent, screen, broker). \
                             Nothing after the = takes a setting back."
     )]
     Set {

@@ -4,6 +4,7 @@
 //! sees everybody: people who come by RDP or a vendor's protocol never touch the desktop's libvirt screen. Not here: asking any of them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::observed::{Domain, Login};
 use crate::unit::Time;
@@ -27,6 +28,23 @@ impl fmt::Display for Presence {
             Presence::Screen => "screen",
             Presence::Broker => "broker",
         })
+    }
+}
+
+/// Not such a source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("presence {0:?} is not known: use agent, screen or broker")]
+pub struct BadPresence(String);
+
+impl FromStr for Presence {
+    type Err = BadPresence;
+    fn from_str(text: &str) -> Result<Self, BadPresence> {
+        match text {
+            "agent" => Ok(Self::Agent),
+            "screen" => Ok(Self::Screen),
+            "broker" => Ok(Self::Broker),
+            _ => Err(BadPresence(text.to_owned())),
+        }
     }
 }
 

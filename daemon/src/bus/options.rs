@@ -78,10 +78,11 @@ pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
             "lead-seconds",
             "preallocate",
             "missing-gpu",
+            "presence",
             "unset",
         ],
         "user (s), pool (s), profiles (as), attach (s), priority (i), time-zone (s), lead-seconds (u), preallocate (b), \
-         missing-gpu (s), unset (as)",
+         missing-gpu (s), presence (s), unset (as)",
     )?;
     let profiles = strings(options, "profiles")?.map(|names| names.into_iter().map(ProfileName::new).collect());
     let set = Settings {
@@ -116,6 +117,7 @@ pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
             Some(other) => return Err(wrong("preallocate", "a boolean (b)", other)),
         },
         missing_gpu: word(options, "missing-gpu")?,
+        presence: word(options, "presence")?,
     };
     if set.profiles.as_ref().is_some_and(Vec::is_empty) {
         return Err(Refusal::BadOption("profiles", "it names none; unset it instead".into()));
@@ -150,6 +152,7 @@ pub(super) fn settings(settings: &Settings) -> Reply {
     text(Key::User, settings.user.as_ref().map(ToString::to_string));
     text(Key::Pool, settings.pool.as_ref().map(ToString::to_string));
     text(Key::Attach, settings.attach.map(|attach| attach.to_string()));
+    text(Key::Presence, settings.presence.map(|presence| presence.to_string()));
     text(Key::MissingGpu, settings.missing_gpu.map(|missing| missing.to_string()));
     text(Key::TimeZone, settings.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system").to_owned()));
     if let Some(profiles) = &settings.profiles {

@@ -161,6 +161,7 @@ fn effective(desktop: &Desktop) -> DesktopSettings {
         lead: desktop.lead,
         preallocate: Some(desktop.preallocate),
         missing_gpu: Some(desktop.missing_gpu),
+        presence: Some(desktop.presence),
     }
 }
 

@@ -55,7 +55,8 @@ const ELEMENTS: &[(&str, &[&str], bool)] = &[
 ];
 
 /// Attributes of `<headstart:desktop>` that name nobody.
-const SETTINGS: [&str; 7] = ["attach", "lead-time", "missing-gpu", "preallocate", "priority", "profile", "time-zone"];
+const SETTINGS: [&str; 8] =
+    ["attach", "lead-time", "missing-gpu", "preallocate", "presence", "priority", "profile", "time-zone"];
 
 /// Texts of all definitions, in order of their names.
 pub(super) fn read(root: &Path, unread: &mut Vec<String>) -> Vec<String> {

@@ -24,11 +24,12 @@ pub enum Key {
     Lead,
     Preallocate,
     MissingGpu,
+    Presence,
 }
 
 impl Key {
     /// All of them.
-    pub const ALL: [Key; 9] = [
+    pub const ALL: [Key; 10] = [
         Key::User,
         Key::Pool,
         Key::Profiles,
@@ -38,6 +39,7 @@ impl Key {
         Key::Lead,
         Key::Preallocate,
         Key::MissingGpu,
+        Key::Presence,
     ];
 
     /// As the configuration spells it.
@@ -52,6 +54,7 @@ impl Key {
             Key::Lead => "lead",
             Key::Preallocate => "preallocate",
             Key::MissingGpu => "missing-gpu",
+            Key::Presence => "presence",
         }
     }
 
@@ -104,6 +107,7 @@ impl Change {
                 Key::Lead => settings.lead = None,
                 Key::Preallocate => settings.preallocate = None,
                 Key::MissingGpu => settings.missing_gpu = None,
+                Key::Presence => settings.presence = None,
             }
         }
         Ok(self.set.or(&settings))
@@ -145,6 +149,7 @@ mod tests {
             lead: Some(Span::seconds(1)),
             preallocate: Some(false),
             missing_gpu: Some(crate::desktop::MissingGpu::Block),
+            presence: Some(crate::presence::Presence::Broker),
         };
         let nothing = Change { set: Settings::default(), unset: Key::ALL.into() };
         assert_eq!(nothing.apply(full), Ok(Settings::default()));

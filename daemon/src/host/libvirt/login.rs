@@ -113,6 +113,11 @@ impl Agent {
         }
     }
 
+    /// It has told of users in this run of its domain, if it ever did.
+    pub(super) fn has_spoken(&self) -> bool {
+        matches!(self.said, Said::Users(_) | Said::Silent(Some(_)))
+    }
+
     /// Nobody in the guest listens any more. One that never answered is not missed: many guests have the channel and no agent.
     pub(super) fn left(&mut self, now: Now) {
         match self.said {
@@ -175,20 +180,28 @@ impl Screens {
         }
     }
 
+    /// What they alone tell.
+    pub(super) fn login(&self) -> Login {
+        match (self.since(), &self.unknown) {
+            (Some(since), _) => Login::Active { since },
+            (None, Some(why)) => Login::Unknown(format!("who looks at its screen cannot be read: {why}")),
+            (None, None) => Login::None,
+        }
+    }
+
     /// Since when somebody looks.
     fn since(&self) -> Option<Time> {
         self.clients.values().filter(|looking| looking.let_in).map(|looking| looking.since).min()
     }
 }
 
+/// A desktop of which nobody tells who is logged in: an empty screen does not, since people come in other ways.
+pub(super) const NO_AGENT: &str = "no guest agent tells who is logged in: install qemu-guest-agent in it, or set `presence` to \
+                                   \"screen\" or \"broker\" in its settings";
+
 /// Both together. `listens`: somebody in the guest listens at the agent's channel.
 pub(super) fn login(agent: &Agent, listens: bool, screens: &Screens) -> Login {
     let looking = screens.since();
-    let known = || match (looking, &screens.unknown) {
-        (Some(since), _) => Login::Active { since },
-        (None, Some(why)) => Login::Unknown(format!("who looks at its screen cannot be read: {why}")),
-        (None, None) => Login::None,
-    };
     match &agent.said {
         Said::Users(Some(since)) => Login::Active { since: *since },
         // At the login prompt, or an administrator: somebody is there, and nobody is logged in.
@@ -200,7 +213,10 @@ pub(super) fn login(agent: &Agent, listens: bool, screens: &Screens) -> Login {
         Said::Nothing if listens && looking.is_none() => {
             Login::Unknown("its guest agent has not been asked yet".to_owned())
         }
-        Said::Nothing | Said::NoList | Said::Silent(_) => known(),
+        Said::Nothing | Said::NoList | Said::Silent(_) => match screens.login() {
+            Login::None => Login::Unknown(NO_AGENT.to_owned()),
+            told => told,
+        },
     }
 }
 
@@ -250,7 +266,7 @@ mod tests {
     #[test]
     fn an_agents_word_counts() {
         let mut scene = Scene::new();
-        assert_eq!(scene.login(false), "nobody", "no agent, no screen: nothing hints at anybody");
+        assert_eq!(scene.login(false), NO_AGENT, "no agent, no screen: nothing hints at anybody");
         assert_eq!(scene.login(true), "its guest agent has not been asked yet");
         assert!(scene.answer(&users(&[]), 1));
         assert_eq!(scene.login(true), "nobody");
@@ -274,7 +290,7 @@ mod tests {
         scene.agent.left(scene.at(40));
         assert_eq!(scene.login(false), unknown, "nor when it leaves");
         scene.agent.restarted();
-        assert_eq!(scene.login(false), "nobody", "whoever was logged in is not after a reboot");
+        assert_eq!(scene.login(false), NO_AGENT, "whoever was logged in is not after a reboot");
         scene.answer(&users(&[]), 50);
         scene.agent.left(scene.at(60));
         assert_eq!(scene.login(false), "its guest agent answered until 1970-01-01T00:17:40Z and does not any more");
@@ -288,9 +304,9 @@ mod tests {
         scene.answer(&Answer::Silence, 1);
         assert_eq!(scene.login(true), "its guest agent does not answer");
         scene.agent.left(scene.at(2));
-        assert_eq!(scene.login(false), "nobody");
+        assert_eq!(scene.login(false), NO_AGENT);
         scene.answer(&Answer::NoList, 3);
-        assert_eq!(scene.login(true), "nobody", "it can tell nothing of users");
+        assert_eq!(scene.login(true), NO_AGENT, "it can tell nothing of users");
     }
 
     #[test]
@@ -316,7 +332,7 @@ mod tests {
         let mut scene = Scene::new();
         let now = |seconds: i64| Time::from_unix(1000 + seconds);
         assert!(!scene.screens.told(Phase::Connected, tcp("10.0.0.7:50000"), now(0)));
-        assert_eq!(scene.login(false), "nobody", "whoever is not let in is nobody");
+        assert_eq!(scene.login(false), NO_AGENT, "whoever is not let in is nobody");
         assert!(scene.screens.told(Phase::LetIn, tcp("10.0.0.7:50000"), now(1)));
         assert!(scene.screens.told(Phase::LetIn, tcp("10.0.0.7:50001"), now(2)), "SPICE has several channels");
         assert_eq!(scene.login(false), "active since 1001");
@@ -338,7 +354,7 @@ mod tests {
         assert_eq!(scene.login(false), "active since 1005", "they came before this daemon");
         scene.screens.told(Phase::Connected, tcp("10.0.0.8:1"), now(6));
         scene.screens.connected(&connected(&["10.0.0.8:1"]), now(7));
-        assert_eq!(scene.login(false), "nobody", "one left unseen, the other is not let in");
+        assert_eq!(scene.login(false), NO_AGENT, "one left unseen, the other is not let in");
         scene.screens.connected(&Err("/proc/net/tcp: Permission denied".into()), now(8));
         assert_eq!(
             scene.login(false),

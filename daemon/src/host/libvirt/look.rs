@@ -250,7 +250,16 @@ impl Fold<'_> {
         if listens && answers && run.agent.is_due(now.at) {
             self.ask.push((domain.uuid, run.id));
         }
-        domain.login = login(&run.agent, listens, &run.screens);
+        domain.screen = run.screens.login();
+        domain.login = match (login(&run.agent, listens, &run.screens), &domain.power) {
+            // Nobody is logged in to a guest that is not up yet.
+            (Login::Unknown(_), Power::Running { ready: false })
+                if !run.agent.has_spoken() && domain.screen == Login::None =>
+            {
+                Login::None
+            }
+            (told, _) => told,
+        };
     }
 }
 

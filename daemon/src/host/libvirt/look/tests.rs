@@ -245,10 +245,10 @@ fn an_unplug_ends_by_answer_or_deadline() {
     scene.pass(UNPLUG_DEADLINE);
     scene.check(
         &said,
-        &expect![[r"
-        Running { ready: true }, None
-        0000:3b:00.4 DetachRefused, ours
-        win-01: device 0000:3b:00.4: the guest has not answered for 60 s"]],
+        &expect![[r#"
+            Running { ready: true }, Unknown("no guest agent tells who is logged in: install qemu-guest-agent in it, or set `presence` to \"screen\" or \"broker\" in its settings")
+            0000:3b:00.4 DetachRefused, ours
+            win-01: device 0000:3b:00.4: the guest has not answered for 60 s"#]],
     );
     // Off, and started again: nothing was asked of this run.
     scene.look(&off(&ours()));
