@@ -9,7 +9,7 @@ pub mod memory;
 mod publish;
 pub mod trouble;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +117,8 @@ pub struct Reconcile {
     next_cookie: u32,
     verdicts: BTreeMap<DomainUuid, Reason>,
     rounds: u64,
+    /// What was wrong in the last look, so that the journal tells of each thing once.
+    problems: BTreeSet<String>,
     announced_end: bool,
     hooks: Hooks,
     /// What came while the host was being looked at and can wait until that is over.
@@ -149,6 +151,7 @@ impl Reconcile {
             next_cookie: 1,
             verdicts: BTreeMap::new(),
             rounds: 0,
+            problems: BTreeSet::new(),
             announced_end: false,
             hooks: Hooks::default(),
             put_by: VecDeque::new(),
@@ -589,6 +592,14 @@ impl Reconcile {
 
     /// Tells people what is newly decided: one line each.
     fn tell(&mut self, round: &Round) {
+        let problems: BTreeSet<String> = round.problems.iter().map(ToString::to_string).collect();
+        for problem in problems.difference(&self.problems) {
+            tracing::warn!("{problem}");
+        }
+        for problem in self.problems.difference(&problems) {
+            tracing::info!("no longer: {problem}");
+        }
+        self.problems = problems;
         let mut news = Vec::new();
         for (uuid, verdict) in &round.plan.verdicts {
             let before = self.verdicts.get(uuid);
