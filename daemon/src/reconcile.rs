@@ -448,7 +448,10 @@ impl Reconcile {
             }
             Message::Hook { operation, xml, reply } => self.take_hook(operation, xml, reply, round),
             Message::Stopped { domain } => {
-                self.memory.starting.retain(|_, starting| starting.domain.name != domain);
+                let starting = self.memory.starting.iter().find(|(_, starting)| starting.domain.name == domain);
+                if let Some(uuid) = starting.map(|(uuid, _)| *uuid) {
+                    self.memory.not_started(uuid);
+                }
             }
             Message::Reconcile => {}
             Message::HistoryImported => self.learn_again(),

@@ -88,7 +88,7 @@ struct Running {
     host: Arc<Locked>,
     messages: mpsc::Sender<Message>,
     status: watch::Receiver<Arc<Status>>,
-    _decisions: broadcast::Receiver<headstartd::bus::Decision>,
+    decisions: broadcast::Receiver<headstartd::bus::Decision>,
 }
 
 /// The loop on this scene; its desktops opt in by their metadata.
@@ -127,7 +127,7 @@ fn start(scene: &str, mode: Mode) -> Running {
     };
     let memory = Memory::new(History::new(FORGET), headstart_core::forecast::Model::default());
     tokio::spawn(Reconcile::new(parts, memory).run());
-    Running { host, messages, status: shown, _decisions: told }
+    Running { host, messages, status: shown, decisions: told }
 }
 
 fn xml(name: &str, device: DeviceId) -> String {
@@ -191,6 +191,12 @@ impl Running {
         assert!(tokio::time::timeout(DEADLINE, text).await.unwrap().unwrap().is_some());
     }
 
+    /// What was decided about a desktop so far.
+    fn decisions(&mut self, name: &str) -> Vec<String> {
+        let told = std::iter::from_fn(|| self.decisions.try_recv().ok());
+        told.filter(|it| it.desktop.as_ref().is_some_and(|it| it.as_str() == name)).map(|it| it.what).collect()
+    }
+
     fn applied(&self) -> Vec<String> {
         self.host.shown.lock().unwrap().applied.iter().map(|step| step.kind().to_owned()).collect()
     }
@@ -222,6 +228,9 @@ async fn a_hook_is_answered_while_a_look_waits_for_that_very_answer() {
     running.messages.send(Message::Hold { owner: ":1.1".into(), reason: "x".into(), reply }).await.unwrap();
     running.host.change(|shown| shown.locked = false);
     assert_eq!(tokio::time::timeout(DEADLINE, cookie).await.unwrap().unwrap(), 1);
+    // Who was refused does not start, as the rounds see it.
+    running.explained("vm3").await;
+    assert_eq!(running.decisions("vm3"), ["start refused"]);
 }
 
 #[tokio::test]
@@ -236,9 +245,7 @@ async fn what_starts_keeps_its_device_until_it_is_seen_to_run_or_has_stopped() {
         tokio::time::timeout(DEADLINE, running.status.changed()).await.unwrap().unwrap();
     }
     assert_eq!((state(&running).as_str(), running.applied()), ("preparing", vec!["create-mdev".to_owned()]));
-    running.messages.send(Message::Release { desktop: "vm1".parse().unwrap() }).await.unwrap();
-    // What the hook says goes before what others say while a look is under way.
-    running.explained("vm1").await;
+    // The start came to nothing: its device goes, and it does not start by itself.
     running.messages.send(Message::Stopped { domain: "vm1".parse().unwrap() }).await.unwrap();
     let host = running.host.clone();
     tokio::task::spawn_blocking(move || host.wait(|shown| shown.applied.len() == 2)).await.unwrap();
