@@ -312,11 +312,25 @@ async fn a_definition_from_elsewhere_gets_a_vf_and_keeps_it() {
 }
 
 #[tokio::test]
+async fn before_libvirt_has_told_of_any_domain_the_definition_is_enough() {
+    let mut running = start(&format!("gap domains\n{GPU}"), Mode::Armed);
+    running.first_round().await;
+    let metadata =
+        "<metadata><h:desktop xmlns:h='https://headstart.dev/xmlns/desktop/1' profile='A-4Q'/></metadata><devices>";
+    let xml = xml("vm1", own("vm1")).replace("<devices>", metadata);
+    let told = running.asks(Operation::Prepare, xml.clone()).await;
+    assert_eq!((told.allowed, told.note.as_str()), (true, ""));
+    // Whoever does not opt in is none of ours, whatever it names.
+    let told = running.asks(Operation::Prepare, self::xml("vm2", own("vm2"))).await;
+    assert!(told.allowed && told.note.contains("vm2 is not managed here"), "{told:?}");
+    assert_eq!(running.applied(), ["create-mdev"]);
+}
+
+#[tokio::test]
 async fn what_is_no_domain_goes_on_with_a_note() {
     let mut running = start(GPU, Mode::Armed);
     running.first_round().await;
     let told = running.asks(Operation::Prepare, "<network/>".into()).await;
-    let note =
-        "its XML is not understood (the outermost element is <network>, not <domain>); it goes on without headstart";
+    let note = "its XML is not a domain's: it begins with <network>; it goes on without headstart";
     assert_eq!((told.allowed, told.note.as_str()), (true, note));
 }

@@ -90,7 +90,7 @@ impl Reconcile {
             Ok(domain) => Question { operation, domain },
             Err(why) => {
                 // A hook that has given up in between went on without us.
-                let _ = reply.send(go_on(format!("its XML is not understood ({why}); it goes on without headstart")));
+                let _ = reply.send(go_on(format!("{why}; it goes on without headstart")));
                 return;
             }
         };
