@@ -509,7 +509,13 @@ impl Reconcile {
 
     /// Puts what happened into the history on disk.
     fn record(&mut self, round: &Round) {
-        self.memory.subjects = Subjects::of_desktops(round.desktops.values(), &self.parts.zone_name);
+        if !round.observed.gaps.contains(&headstart_core::observed::Gap::Domains) {
+            let subjects = Subjects::of_desktops(round.desktops.values(), &self.parts.zone_name);
+            // We start before libvirt, so the history may have been read without knowing who shares a pool.
+            if std::mem::replace(&mut self.memory.subjects, subjects.clone()) != subjects {
+                self.learn_again();
+            }
+        }
         for (uuid, what) in &round.happened {
             let Some(desktop) = round.desktops.get(uuid) else { continue };
             let name = desktop.name.clone();

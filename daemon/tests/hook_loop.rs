@@ -2,6 +2,7 @@
 //! domain until then.
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect shall fail")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use headstart_core::desktop::Settings as DesktopSettings;
 use headstart_core::gpu::DeviceId;
 use headstart_core::history::History;
 use headstart_core::hook::{Operation, note_made};
-use headstart_core::observed::Observed;
+use headstart_core::id::{DesktopName, DomainUuid};
+use headstart_core::observed::{Domain, Gap, Observed};
 use headstart_core::step::{Applied, FailureKind, Step, StepError};
 use headstart_core::text::Scene;
 use headstart_core::unit::Span;
@@ -20,7 +22,7 @@ use headstartd::message::{Message, Told};
 use headstartd::reconcile::memory::{FORGET, Memory, Settings};
 use headstartd::reconcile::{Parts, Reconcile};
 use headstartd::status::{Mode, Status};
-use headstartd::store::Store;
+use headstartd::store::{Record, Source, Store};
 use headstartd::systemd::Systemd;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -29,6 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Shown {
     observed: Observed,
+    /// Domains that libvirt will tell of.
+    later: BTreeMap<DomainUuid, Domain>,
     applied: Vec<Step>,
     /// Looks do not come back.
     locked: bool,
@@ -93,6 +97,11 @@ struct Running {
 
 /// The loop on this scene; its desktops opt in by their metadata.
 fn start(scene: &str, mode: Mode) -> Running {
+    start_with(scene, mode, Store::in_memory().unwrap())
+}
+
+/// The same with a history.
+fn start_with(scene: &str, mode: Mode, store: Store) -> Running {
     let scene: Scene = scene.parse().unwrap();
     let mut observed = scene.observed;
     for (uuid, desktop) in scene.desktops {
@@ -103,7 +112,15 @@ fn start(scene: &str, mode: Mode) -> Running {
             ..DesktopSettings::default()
         });
     }
-    let shown = Shown { observed, applied: Vec::new(), locked: false, waiting: 0, fails: None, hangs: false };
+    let shown = Shown {
+        observed,
+        later: BTreeMap::new(),
+        applied: Vec::new(),
+        locked: false,
+        waiting: 0,
+        fails: None,
+        hangs: false,
+    };
     let host = Arc::new(Locked { shown: Mutex::new(shown), changed: Condvar::new() });
     let (messages, inbox) = mpsc::channel(16);
     let (status, shown) = watch::channel(Arc::default());
@@ -117,7 +134,7 @@ fn start(scene: &str, mode: Mode) -> Running {
         zone_name: String::new(),
         poll: Span::hours(1),
         refit_at: jiff::civil::time(3, 0, 0, 0),
-        store: Store::in_memory().unwrap(),
+        store,
         model_path: None::<PathBuf>,
         messages: inbox,
         status,
@@ -333,4 +350,49 @@ async fn what_is_no_domain_goes_on_with_a_note() {
     let told = running.asks(Operation::Prepare, "<network/>".into()).await;
     let note = "its XML is not a domain's: it begins with <network>; it goes on without headstart";
     assert_eq!((told.allowed, told.note.as_str()), (true, note));
+}
+
+#[tokio::test]
+async fn who_shares_a_pool_is_learned_when_libvirt_tells() {
+    let store = Store::in_memory().unwrap();
+    let now = Clock::Wall.now();
+    for day in 1..=28 {
+        let at = now - Span::days(day) + Span::hours(1);
+        let desktop: DesktopName = if day % 2 == 0 { "vm1" } else { "vm2" }.parse().unwrap();
+        store.record(Record::SessionStarted {
+            desktop: desktop.clone(),
+            user: None,
+            at,
+            offset: None,
+            source: Source::Broker,
+        });
+        store.record(Record::SessionEnded { desktop, at: at + Span::hours(2) });
+    }
+    store.flush().await;
+    let mut running =
+        start_with(&format!("{GPU}\n desktop vm1 live A-4Q off\n desktop vm2 live A-4Q off"), Mode::Shadow, store);
+    let pooled = |settings: &mut Option<DesktopSettings>| {
+        settings.as_mut().unwrap().pool = Some("design".parse().unwrap());
+    };
+    running.host.change(|shown| {
+        shown.observed.domains.values_mut().for_each(|domain| pooled(&mut domain.settings));
+        shown.later = std::mem::take(&mut shown.observed.domains);
+        shown.observed.gaps.insert(Gap::Domains);
+    });
+    running.first_round().await;
+    running.host.change(|shown| {
+        shown.observed.domains = std::mem::take(&mut shown.later);
+        shown.observed.gaps.clear();
+    });
+    running.messages.send(Message::Reconcile).await.unwrap();
+    let expected = async {
+        loop {
+            let today = running.status.borrow_and_update().desktops.values().next().map(|desktop| desktop.today.get());
+            if today.is_some_and(|today| today > 0.3) {
+                return;
+            }
+            running.status.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(DEADLINE, expected).await.expect("the pool's logins are expected");
 }
