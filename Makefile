@@ -93,7 +93,7 @@ install:
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
 	$(INSTALL) -m 0644 $(GENERATED)/man/*.1 $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 packaging/man/headstart.toml.5 $(DESTDIR)$(MANDIR)/man5/
-	$(INSTALL) -m 0644 packaging/man/headstartd.8 $(DESTDIR)$(MANDIR)/man8/
+	$(INSTALL) -m 0644 packaging/man/headstartd.8 packaging/man/headstart-qemu-hook.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -D -m 0644 $(GENERATED)/headstart.bash $(DESTDIR)$(DATADIR)/bash-completion/completions/headstart
 	$(INSTALL) -D -m 0644 $(GENERATED)/_headstart $(DESTDIR)$(DATADIR)/zsh/site-functions/_headstart
 	$(INSTALL) -D -m 0644 $(GENERATED)/headstart.fish $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/headstart.fish

@@ -451,7 +451,10 @@ impl Reconcile {
             }
             Message::Hook { operation, xml, reply } => self.take_hook(operation, xml, reply, round),
             Message::Stopped { domain } => {
-                self.memory.starting.retain(|_, starting| starting.domain.name != domain);
+                let starting = self.memory.starting.iter().find(|(_, starting)| starting.domain.name == domain);
+                if let Some(uuid) = starting.map(|(uuid, _)| *uuid) {
+                    self.memory.not_started(uuid);
+                }
             }
             Message::Reconcile => {}
             Message::HistoryImported => self.learn_again(),
@@ -509,7 +512,13 @@ impl Reconcile {
 
     /// Puts what happened into the history on disk.
     fn record(&mut self, round: &Round) {
-        self.memory.subjects = Subjects::of_desktops(round.desktops.values(), &self.parts.zone_name);
+        if !round.observed.gaps.contains(&headstart_core::observed::Gap::Domains) {
+            let subjects = Subjects::of_desktops(round.desktops.values(), &self.parts.zone_name);
+            // We start before libvirt, so the history may have been read without knowing who shares a pool.
+            if std::mem::replace(&mut self.memory.subjects, subjects.clone()) != subjects {
+                self.learn_again();
+            }
+        }
         for (uuid, what) in &round.happened {
             let Some(desktop) = round.desktops.get(uuid) else { continue };
             let name = desktop.name.clone();
