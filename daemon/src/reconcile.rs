@@ -28,12 +28,11 @@ use jiff::tz::TimeZone;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::bus::Decision;
 use crate::clock::Clock;
 use crate::host::Host;
 use crate::message::Message;
 use crate::simulation::Simulation;
-use crate::status::{Hold, Mode, Status};
+use crate::status::{Decision, Hold, Mode, Status};
 use crate::store::{self, Record, Source, Store};
 use crate::systemd::Systemd;
 use hooks::Hooks;

@@ -83,8 +83,10 @@ impl Judge<'_> {
             }
         }
         let strangers = |vf: &&PciAddress| {
-            let names = self.named_by(DeviceId::Vf(**vf));
-            names.iter().any(|domain| !self.desktops.contains_key(&domain.uuid))
+            let device = DeviceId::Vf(**vf);
+            let ours =
+                |domain: &&Domain| domain.hostdevs.iter().any(|hostdev| hostdev.device == device && hostdev.ours);
+            self.named_by(device).iter().any(|domain| !self.desktops.contains_key(&domain.uuid) || !ours(domain))
         };
         let bare = gpu.vfs.iter().filter(|vf| !gpu.vgpus.contains_key(&DeviceId::Vf(**vf)));
         let named = bare.filter(strangers).count();
@@ -193,8 +195,10 @@ impl Judge<'_> {
             Step::StartDomain { domain } => {
                 let domain = self.managed(*domain)?;
                 must(domain.power == Power::Off, "it is not off")?;
-                let there = domain.hostdevs.iter().any(|h| h.ours && self.place_of(h.device).is_some());
-                must(there, "it has no device")
+                let hostdev = domain.hostdevs.iter().find(|hostdev| hostdev.ours).ok_or("it has no device")?;
+                let gpu = self.place_of(hostdev.device).ok_or("its device is not there")?;
+                must(self.named_by(hostdev.device).len() == 1, "another domain names its device")?;
+                must(self.observed.gpus[&gpu].vgpus[&hostdev.device].opened == Opened::No, "its device is open")
             }
             Step::ShutDownDomain { domain } => {
                 let domain = self.managed(*domain)?;
