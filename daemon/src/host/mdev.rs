@@ -135,7 +135,7 @@ fn existing(
                 }
             };
             let profile = types.iter().find(|it| it.id == id).map(|it| it.name.clone());
-            let start = if nvidia { nvidia::start(&look.root, &path) } else { None };
+            let start = if nvidia { super::nvidia::start(&look.root, &format!("{path}/nvidia")) } else { None };
             let opened = opened(look, &path);
             vgpus.insert(DeviceId::Mdev(*uuid), Vgpu { profile, start, opened });
         }

@@ -7,24 +7,20 @@ use headstart_core::gpu::DeviceId;
 use headstart_core::id::{GpuId, ProfileName};
 use headstart_core::step::{Applied, FailureKind, Step, StepError};
 
-use super::Inner;
 use super::failure::{failure, unexpected};
 use super::worker::Occupied;
+use super::{Inner, Patience};
 use crate::host::mdev::{self, NewMdev};
 use crate::host::nvml;
 use crate::host::pci::{self, Function};
 use crate::host::sriov;
 use crate::host::vfio_variant::{self, NewType};
 
-/// Making, removing, changing one vGPU. NVIDIA's driver waits 5 s for a process to end, the kernel warns after each 10 s of waiting for
-/// whoever holds a device; twice the latter.
-pub(super) const VGPU: Duration = Duration::from_secs(20);
-/// Enabling VFs; nmstate, which does the same for networks, waits as long.
-const VFS: Duration = Duration::from_secs(300);
-
-/// How long a step may take.
-pub(super) fn deadline(step: &Step) -> Duration {
-    if matches!(step, Step::SetNumVfs { .. }) { VFS } else { VGPU }
+impl Patience {
+    /// How long a step may take.
+    pub(super) fn of(self, step: &Step) -> Duration {
+        if matches!(step, Step::SetNumVfs { .. }) { self.vfs } else { self.vgpu }
+    }
 }
 
 impl Inner {
@@ -92,7 +88,7 @@ impl Inner {
         if function.vendor == pci::NVIDIA && function.driver.as_deref() == Some("nvidia") {
             let act = || sriov::enable_nvidia(&self.root, &self.sriov_manage, function.address, vfs);
             let open = || failure(FailureKind::Transient, format!("{gpu}: {} still has it open", nvml::LIBRARY));
-            return self.nvml.closed_while(VGPU, act).ok_or_else(open)?;
+            return self.nvml.closed_while(self.patience.vgpu, act).ok_or_else(open)?;
         }
         sriov::enable(&self.root, function.address, vfs)
     }

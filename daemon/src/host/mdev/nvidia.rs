@@ -2,11 +2,11 @@
 
 use headstart_core::gpu::Gpu;
 
-use super::text::{self, number};
+use super::text::number;
 use super::{Look, MdevType, Parent};
 use crate::host::nvidia;
 use crate::host::profile::{self, NvidiaType};
-use crate::host::sysfs::{SysfsError, SysfsRoot};
+use crate::host::sysfs::SysfsError;
 
 /// Fills in what may stand side by side.
 pub(super) fn partition(
@@ -73,11 +73,4 @@ fn series(
         return Ok(profile::series_may_mix(&taken, &offered));
     }
     Ok(None)
-}
-
-/// Where a vGPU begins: by the file of newer drivers, which is the driver's word, else by its parameters, which are our wish.
-pub(super) fn start(root: &SysfsRoot, path: &str) -> Option<u16> {
-    let told = root.read(&format!("{path}/nvidia/placement_id")).ok();
-    let wished = || root.read(&format!("{path}/nvidia/vgpu_params")).ok().and_then(|params| text::placement(&params));
-    told.and_then(|text| text.trim().parse().ok()).or_else(wished)
 }
