@@ -8,6 +8,9 @@ use crate::sketch::Sketch;
 use crate::state::State;
 use crate::tree::Owner;
 
+/// A branch with both frameworks: vGPU 17.
+const DRIVER_VERSION: &str = "550.90.05";
+
 pub(crate) fn draw(state: &mut State, fixture: Sketch) {
     let mut sketch = fixture;
     for folder in ["sys/bus/pci/devices", "sys/devices", "sys/kernel/iommu_groups", "sys/class", "proc", "dev/vfio"] {
@@ -21,6 +24,7 @@ pub(crate) fn draw(state: &mut State, fixture: Sketch) {
     }
     for driver in drivers {
         let folder = format!("sys/bus/pci/drivers/{driver}");
+        sketch.file(format!("sys/module/{}/initstate", driver.replace('-', "_")), "live");
         sketch.trigger(format!("{folder}/bind"), Attribute::Bind { driver: driver.clone() });
         sketch.trigger(format!("{folder}/unbind"), Attribute::Unbind { driver: driver.clone() });
     }
@@ -31,6 +35,9 @@ pub(crate) fn draw(state: &mut State, fixture: Sketch) {
         sketch.folder("sys/bus/mdev/drivers");
     }
     let has_nvidia = state.slots.iter_mut().any(|slot| slot.board.nvidia().is_some());
+    if has_nvidia {
+        sketch.file("sys/module/nvidia/version", DRIVER_VERSION);
+    }
     let has_mxgpu = state.slots.iter_mut().any(|slot| slot.board.mxgpu().is_some());
     command::draw(&mut sketch, has_nvidia, has_mxgpu);
     state.tree.replace(Owner::Base, sketch);

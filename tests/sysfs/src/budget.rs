@@ -79,7 +79,7 @@ impl BudgetBoard {
             return Err(self.exhausted.0);
         }
         let folder = self.folder();
-        let mdev = Mdev::new(host, &folder, &self.parent(), id, &uuid);
+        let mdev = Mdev::new(host, &folder, id, &uuid);
         mdev.tell_bound(host, &folder, self.driver);
         self.mdevs.insert(uuid, mdev);
         Ok(())
@@ -111,7 +111,7 @@ impl BudgetBoard {
     fn register(&mut self, host: &mut Host, registered: bool) {
         if registered != self.registered {
             self.registered = registered;
-            tell_parent(host, &self.folder(), &self.subsystem().to_owned(), registered);
+            tell_parent(host, &self.folder(), self.subsystem(), registered);
         }
     }
 }
@@ -186,7 +186,7 @@ impl Board for BudgetBoard {
         self.register(host, false);
         let folder = self.folder();
         for (uuid, mdev) in std::mem::take(&mut self.mdevs) {
-            host.opened.remove(&uuid);
+            host.close(&uuid, false);
             mdev.gone(host, &folder);
         }
     }

@@ -1,6 +1,7 @@
 //! Stub programs in the machine's `usr`: they hand their words to the machine through a stream and print its answer.
 
 mod amd_smi;
+mod nvidia_mig;
 mod nvidia_smi;
 mod sriov_manage;
 mod table;
@@ -47,6 +48,10 @@ pub enum Behavior {
     Fails(i32),
     /// Ends with 0 and does nothing, as sriov-manage of 17.2 did.
     DoesNothing,
+    /// Works, but leaves the virtual functions without a driver. For sriov-manage.
+    LeavesFunctionsUnbound,
+    /// Leaves the GPU itself without a driver, as sriov-manage can on a GPU with live vGPUs, and ends with 1.
+    LeavesGpuUnbound,
     /// Works after this much of the machine's time.
     Takes(Duration),
 }
@@ -107,7 +112,7 @@ pub(crate) fn read(state: &mut State, handle: u64, size: u32, reply: ReplyData) 
         let take = open.content.len().min(size as usize);
         let bytes: Vec<u8> = open.content.drain(..take).collect();
         // Only now, so that the tree shows what the program has done before it ends.
-        return state.answer(Box::new(move || reply.data(&bytes)));
+        return state.answer(Box::new(move |_| reply.data(&bytes)));
     }
     open.asked = true;
     let words = String::from_utf8_lossy(&open.words).into_owned();
@@ -125,25 +130,29 @@ pub(crate) fn read(state: &mut State, handle: u64, size: u32, reply: ReplyData) 
     let run = move |state: &mut State| {
         let arguments: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
         match program {
-            Some(Program::SriovManage) => sriov_manage::run(state, &arguments),
+            Some(Program::SriovManage) => sriov_manage::run(state, &arguments, behavior),
             Some(Program::NvidiaSmi) => nvidia_smi::run(state, &arguments),
             Some(Program::AmdSmi) => amd_smi::run(state, &arguments),
             None => Output::fail(127, "no such program\n"),
         }
     };
     match behavior {
-        Behavior::Works => {
+        Behavior::Works | Behavior::LeavesFunctionsUnbound | Behavior::LeavesGpuUnbound => {
             let output = run(state);
             finish(state, output);
         }
         Behavior::Fails(status) => finish(state, Output::fail(status, "")),
         Behavior::DoesNothing => finish(state, Output::ok("")),
-        Behavior::Takes(time) => state.later(
-            time,
-            Box::new(move |state, result: Result<_, Errno>| {
-                let output = if result.is_ok() { run(state) } else { Output::fail(1, "") };
-                finish(state, output);
-            }),
-        ),
+        Behavior::Takes(time) => {
+            state.programs_running += 1;
+            state.later(
+                time,
+                Box::new(move |state, result: Result<_, Errno>| {
+                    state.programs_running -= 1;
+                    let output = if result.is_ok() { run(state) } else { Output::fail(1, "") };
+                    finish(state, output);
+                }),
+            );
+        }
     }
 }

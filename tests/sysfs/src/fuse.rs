@@ -30,7 +30,7 @@ fn fuse(errno: Errno) -> fuser::Errno {
 }
 
 fn attributes(state: &State, inode: u64) -> Result<FileAttr, Errno> {
-    let (kind, perm, size) = match state.tree.get(inode).ok_or(Errno::ENOENT)? {
+    let (kind, perm, size) = match state.tree.get(state.tree.real(inode)).ok_or(Errno::ENOENT)? {
         Found::Folder(_) | Found::Leaf(Leaf::Folder, _) => (FileType::Directory, 0o755, 0),
         Found::Leaf(Leaf::Link(text), _) => (FileType::Symlink, 0o777, text.len()),
         Found::Leaf(Leaf::Device, _) => (FileType::CharDevice, 0o600, 0),
@@ -82,10 +82,11 @@ fn read(state: &mut State, handle: u64, offset: u64, size: u32, fault: Option<Ve
 
 impl Filesystem for Files {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.0.act(|state| {
+        self.0.look(|state| {
             let child = name.to_str().and_then(|name| state.tree.child(parent.0, name));
             let Some(inode) = child else { return reply.error(fuser::Errno::ENOENT) };
             let path = state.tree.path(inode);
+            let inode = if state.is_written(inode) { state.tree.alias(inode) } else { inode };
             state.disturbed(
                 On::Lookup,
                 &path,
@@ -139,12 +140,13 @@ impl Filesystem for Files {
     }
 
     fn open(&self, _: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.0.act(|state| {
-            let path = state.tree.path(inode.0);
+        self.0.look(|state| {
+            let inode = state.tree.real(inode.0);
+            let path = state.tree.path(inode);
             state.disturbed(
                 On::Open,
                 &path,
-                Box::new(move |state, result| match result.and_then(|_| open(state, inode.0, flags)) {
+                Box::new(move |state, result| match result.and_then(|_| open(state, inode, flags)) {
                     Ok((handle, flags)) => reply.opened(FileHandle(handle), flags),
                     Err(errno) => reply.error(fuse(errno)),
                 }),
@@ -168,10 +170,13 @@ impl Filesystem for Files {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.0.act(|state| {
-            if let Ok(File { attribute: Some(Attribute::Commands), .. }) = file(state, inode.0) {
-                return crate::command::read(state, handle.0, size, reply);
-            }
+        // Reading the answer of a program is what runs it.
+        let inode = self.0.lock().tree.real(inode.0);
+        let runs = matches!(file(&self.0.lock(), inode), Ok(File { attribute: Some(Attribute::Commands), .. }));
+        if runs {
+            return self.0.act(|state| crate::command::read(state, handle.0, size, reply));
+        }
+        self.0.look(|state| {
             let resume = move |state: &mut State, result: Result<Option<Vec<u8>>, Errno>| match result
                 .and_then(|content| read(state, handle.0, offset, size, content))
             {
@@ -179,7 +184,7 @@ impl Filesystem for Files {
                 Err(errno) => reply.error(fuse(errno)),
             };
             if offset == 0 {
-                let path = state.tree.path(inode.0);
+                let path = state.tree.path(inode);
                 state.record.read(path.clone());
                 state.disturbed(On::Read, &path, Box::new(resume));
             } else {
@@ -202,13 +207,14 @@ impl Filesystem for Files {
     ) {
         let text = data[..data.len().min(PAGE)].to_vec();
         self.0.act(|state| {
-            if let Ok(File { attribute: Some(Attribute::Commands), .. }) = file(state, inode.0) {
+            let inode = state.tree.real(inode.0);
+            if let Ok(File { attribute: Some(Attribute::Commands), .. }) = file(state, inode) {
                 reply.written(crate::command::write(state, handle.0, &text));
                 return;
             }
             let size = u32::try_from(text.len()).unwrap_or(u32::MAX);
             state.write(
-                inode.0,
+                inode,
                 text,
                 Box::new(move |result| match result {
                     Ok(()) => reply.written(size),
@@ -237,7 +243,7 @@ impl Filesystem for Files {
     }
 
     fn opendir(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        self.0.act(|state| {
+        self.0.look(|state| {
             let path = state.tree.path(inode.0);
             state.record.list(path.clone());
             state.disturbed(

@@ -116,7 +116,7 @@ impl Host {
     /// Puts something on the agenda of the board that is at work.
     pub(crate) fn after(&mut self, time: Duration, event: Event) {
         self.next_event += 1;
-        self.agenda.insert((self.clock.now() + time, self.next_event), (self.board, event));
+        self.agenda.insert((self.clock.now().saturating_add(time), self.next_event), (self.board, event));
     }
 
     /// Takes from the agenda of the board at work what fits.
@@ -136,6 +136,7 @@ impl Host {
 
     pub(crate) fn start(&mut self, process: Process) -> u32 {
         self.next_pid += 1;
+        self.processes_changed = true;
         self.processes.insert(self.next_pid - 1, process);
         self.next_pid - 1
     }
@@ -151,6 +152,7 @@ impl Host {
 
     pub(crate) fn open(&mut self, device: &str, vm: &Vm, vfio: Vfio) -> u32 {
         let pid = self.qemu(vm);
+        self.processes_changed = true;
         let node = if vm.cdev && self.vfio_dev {
             format!("/dev/vfio/devices/vfio{}", vfio.device)
         } else {
@@ -168,6 +170,7 @@ impl Host {
         let Some(opened) = self.opened.get_mut(device) else { return };
         let (pid, node) = (opened.pid, opened.node.clone());
         opened.lingers = true;
+        self.processes_changed = true;
         if let Some(process) = self.processes.get_mut(&pid) {
             process.closes(&node);
         }

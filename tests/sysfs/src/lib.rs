@@ -5,7 +5,7 @@
 //! of headstart's planner: this package depends on nothing of headstart. It does not simulate NVML, libvirt or the netlink socket.
 //!
 //! # Use
-//! ```no_run
+//! ```
 //! use headstart_simsysfs::{Blueprint, Errno, Fault, amd, nvidia, samples, sriov};
 //! use std::fs;
 //!

@@ -189,6 +189,11 @@ impl Machine {
         self.shared.wait(most, |state| blocked(state).then_some(())).is_some()
     }
 
+    /// Waits until so many stub programs are under way; tells whether they are within this real time.
+    pub fn wait_for_programs(&self, count: usize, most: Duration) -> bool {
+        self.shared.wait(most, |state| (state.programs_running >= count).then_some(())).is_some()
+    }
+
     /// How often each path was read, listed and walked through so far.
     pub fn looks(&self) -> Looks {
         self.shared.lock().record.looks.clone()

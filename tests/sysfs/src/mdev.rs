@@ -2,7 +2,7 @@
 
 use crate::attribute::Attribute;
 use crate::host::{Host, Vfio};
-use crate::pci::draw_vfio;
+use crate::pci::{draw_vfio, tell_vfio};
 use crate::sketch::Sketch;
 
 /// A type as a parent shows it.
@@ -19,7 +19,6 @@ pub(crate) struct TypeView {
 #[derive(Clone, Debug)]
 pub(crate) struct Mdev {
     pub(crate) uuid: String,
-    pub(crate) parent: String,
     pub(crate) type_id: String,
     pub(crate) vfio: Vfio,
     /// Its `mdev_type` link can come late.
@@ -30,17 +29,10 @@ pub(crate) struct Mdev {
 
 impl Mdev {
     /// Takes the UUID for the whole machine and tells of the device.
-    pub(crate) fn new(host: &mut Host, parent_folder: &str, parent: &str, type_id: &str, uuid: &str) -> Self {
+    pub(crate) fn new(host: &mut Host, parent_folder: &str, type_id: &str, uuid: &str) -> Self {
         host.mdevs.insert(uuid.to_owned());
         let vfio = host.vfio();
-        let mdev = Self {
-            uuid: uuid.to_owned(),
-            parent: parent.to_owned(),
-            type_id: type_id.to_owned(),
-            vfio,
-            linked: true,
-            removing: false,
-        };
+        let mdev = Self { uuid: uuid.to_owned(), type_id: type_id.to_owned(), vfio, linked: true, removing: false };
         host.tell("add", &format!("{parent_folder}/{uuid}"), "mdev", &[]);
         mdev
     }
@@ -49,11 +41,7 @@ impl Mdev {
     pub(crate) fn tell_bound(&self, host: &mut Host, parent_folder: &str, driver: &str) {
         let folder = format!("{parent_folder}/{}", self.uuid);
         host.tell("bind", &folder, "mdev", &[("DRIVER", driver)]);
-        let vfio = self.vfio;
-        host.tell("add", &format!("sys/devices/virtual/vfio/{}", vfio.group), "vfio", &[]);
-        if host.vfio_dev {
-            host.tell("add", &format!("{folder}/vfio-dev/vfio{}", vfio.device), "vfio-dev", &[]);
-        }
+        tell_vfio(host, &folder, self.vfio);
     }
 
     /// Gives the UUID back and tells that the device is gone.

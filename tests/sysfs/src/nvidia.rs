@@ -4,9 +4,10 @@
 //! The rules are those of sections 1, 2 and 3 of the reference; NVML is not simulated.
 
 pub(crate) mod board;
+mod files;
 mod mdev;
 pub(crate) mod mig;
-mod room;
+pub(crate) mod room;
 mod types;
 mod vendor_vfio;
 
@@ -69,6 +70,7 @@ pub(crate) enum Header {
 /// A GPU of NVIDIA, as a part of a [`Blueprint`](crate::Blueprint).
 #[derive(Clone, Debug)]
 #[must_use]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent habit of a driver that a test may choose")]
 pub struct Gpu {
     pub(crate) address: String,
     pub(crate) model: &'static str,
@@ -96,7 +98,7 @@ pub struct Gpu {
     pub(crate) already_removing: Errno,
     pub(crate) mig: Option<mig::Model>,
     pub(crate) mig_enabled: bool,
-    pub(crate) gpu_instances: Vec<u32>,
+    pub(crate) instances: Vec<u32>,
 }
 
 impl Gpu {
@@ -129,7 +131,7 @@ impl Gpu {
             already_removing: Errno::EAGAIN,
             mig: None,
             mig_enabled: false,
-            gpu_instances: Vec::new(),
+            instances: Vec::new(),
         }
     }
 
@@ -285,7 +287,7 @@ impl Gpu {
 
     /// GPU instances that exist when the machine is switched on first, by the ids of their profiles.
     pub fn gpu_instances(self, profiles: &[u32]) -> Self {
-        Self { gpu_instances: profiles.to_vec(), ..self }.mig_enabled()
+        Self { instances: profiles.to_vec(), ..self }.mig_enabled()
     }
 
     /// So many GPUs of this kind, on buses from its own on.

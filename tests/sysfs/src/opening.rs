@@ -92,7 +92,7 @@ pub(crate) fn end_lingering(state: &mut State, device: &str) {
     if state.host.lingers(device)
         && let Some(board) = state.board_of(device)
     {
-        state.at(board, |_, host| host.opened.remove(device));
+        state.at(board, |_, host| host.close(device, false));
     }
 }
 
@@ -129,6 +129,7 @@ pub(crate) fn plug(state: &mut State, gpu: &str) {
 pub(crate) fn reboot(state: &mut State) {
     let told = state.host.uevents.len();
     state.host.processes.clear();
+    state.host.processes_changed = true;
     state.host.opened.clear();
     state.host.agenda.clear();
     for index in 0..state.slots.len() {

@@ -1,13 +1,16 @@
 //! A PCI function in sysfs, and the kernel's SR-IOV attributes of a physical one.
 
+mod binding;
+mod functions;
+
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use crate::address::Address;
-use crate::attribute::{Attribute, number, word};
+use crate::attribute::Attribute;
 use crate::board::Progress;
-use crate::host::{Event, Host, Vfio};
+use crate::host::{Host, Vfio};
 use crate::sketch::Sketch;
 
 /// Numbers that name a kind of function.
@@ -34,11 +37,6 @@ pub(crate) struct Function {
 impl Function {
     pub(crate) fn id(&self) -> String {
         self.address.to_string()
-    }
-
-    /// `vfio-pci` and drivers that carry VFIO themselves.
-    pub(crate) fn has_vfio(&self, variant: Option<&str>) -> bool {
-        self.driver.as_deref().is_some_and(|driver| driver == "vfio-pci" || Some(driver) == variant)
     }
 }
 
@@ -78,7 +76,7 @@ pub(crate) enum Configure {
 pub(crate) struct Physical {
     pub(crate) function: Function,
     pub(crate) sriov: Option<Sriov>,
-    /// A driver of the PF or its VFs, other than vfio-pci, that carries VFIO.
+    /// The driver of its VFs that carries VFIO without being vfio-pci.
     pub(crate) variant: Option<String>,
 }
 
@@ -112,10 +110,20 @@ impl Physical {
         self.sriov.as_mut()?.functions.iter_mut().find(|function| function.id() == id)
     }
 
+    /// Bound to `vfio-pci`, or a VF whose driver carries VFIO itself.
+    fn has_vfio(&self, function: &Function) -> bool {
+        let virtual_function = function.address != self.function.address;
+        match function.driver.as_deref() {
+            None => false,
+            Some("vfio-pci") => true,
+            driver => virtual_function && driver == self.variant.as_deref(),
+        }
+    }
+
     /// Whether a virtual machine may open this function directly.
     pub(crate) fn open(&self, id: &str) -> Result<Vfio, Errno> {
         let function = self.function(id).ok_or(Errno::ENODEV)?;
-        if function.has_vfio(self.variant.as_deref()) { Ok(function.vfio) } else { Err(Errno::ENODEV) }
+        if self.has_vfio(function) { Ok(function.vfio) } else { Err(Errno::ENODEV) }
     }
 
     pub(crate) fn draw(&self, host: &Host, sketch: &mut Sketch) {
@@ -176,9 +184,7 @@ impl Physical {
             sketch.link(format!("{folder}/driver"), &format!("sys/bus/pci/drivers/{driver}"));
             sketch.link(format!("sys/bus/pci/drivers/{driver}/{id}"), &folder);
         }
-        if function.has_vfio(self.variant.as_deref()) && function.address != self.function.address
-            || driver == Some("vfio-pci")
-        {
+        if self.has_vfio(function) {
             draw_vfio(host, &folder, function.vfio, sketch);
         }
     }
@@ -195,103 +201,17 @@ impl Physical {
     fn tell_bound(&self, host: &mut Host, function: &Function) {
         if let Some(driver) = &function.driver {
             let id = function.id();
-            host.tell("bind", &self.folder(function.address), "pci", &[("DRIVER", driver), ("PCI_SLOT_NAME", &id)]);
+            let folder = self.folder(function.address);
+            host.tell("bind", &folder, "pci", &[("DRIVER", driver), ("PCI_SLOT_NAME", &id)]);
+            if self.has_vfio(function) {
+                tell_vfio(host, &folder, function.vfio);
+            }
         }
     }
 
     pub(crate) fn tell_removed(&self, host: &mut Host, function: &Function) {
         let id = function.id();
         host.tell("remove", &self.folder(function.address), "pci", &[("PCI_SLOT_NAME", &id)]);
-    }
-
-    /// Enables so many virtual functions, now or late.
-    pub(crate) fn enable(&mut self, host: &mut Host, number: u16) {
-        let Some(sriov) = &mut self.sriov else { return };
-        sriov.number = number;
-        if sriov.late.is_zero() {
-            self.appear(host);
-        } else {
-            host.after(sriov.late, Event::FunctionsAppear);
-        }
-    }
-
-    /// The virtual functions that `sriov_numvfs` promises show up.
-    pub(crate) fn appear(&mut self, host: &mut Host) {
-        let Some(sriov) = &mut self.sriov else { return };
-        for index in u16::try_from(sriov.functions.len()).unwrap_or(u16::MAX)..sriov.number {
-            let driver = sriov.vf_driver.clone();
-            sriov.functions.push(Function {
-                address: self.function.address.virtual_function(sriov.offset, sriov.stride, index),
-                kind: sriov.vf_kind,
-                driver: driver.clone().filter(|_| sriov.autoprobe),
-                driver_override: None,
-                native: driver,
-                vfio: host.vfio(),
-            });
-        }
-        for function in self.virtual_functions() {
-            self.tell_added(host, function);
-        }
-        let id = self.function.id();
-        host.tell("change", &self.home(), "pci", &[("PCI_SLOT_NAME", &id)]);
-    }
-
-    /// All virtual functions go.
-    pub(crate) fn disable(&mut self, host: &mut Host) {
-        host.cancel(|event| *event == Event::FunctionsAppear);
-        let Some(sriov) = &mut self.sriov else { return };
-        sriov.number = 0;
-        let gone = std::mem::take(&mut sriov.functions);
-        for function in &gone {
-            self.tell_removed(host, function);
-        }
-        if !gone.is_empty() {
-            let id = self.function.id();
-            host.tell("change", &self.home(), "pci", &[("PCI_SLOT_NAME", &id)]);
-        }
-    }
-
-    /// Section 5.4 of the reference. `busy` asks the board whether something holds the virtual functions.
-    pub(crate) fn write_num_vfs(&mut self, host: &mut Host, text: &[u8], since: Option<Duration>) -> Progress {
-        let Some(sriov) = &self.sriov else { return Progress::Refused(Errno::ENOENT) };
-        let Ok(wanted) = number(text, u16::MAX.into()) else { return Progress::Refused(Errno::EINVAL) };
-        let wanted = u16::try_from(wanted).unwrap_or(u16::MAX);
-        if wanted > sriov.total {
-            return Progress::Refused(Errno::ERANGE);
-        }
-        if wanted == sriov.number {
-            return Progress::Done;
-        }
-        if self.function.driver.is_none() || sriov.configure == Configure::Absent {
-            return Progress::Refused(Errno::ENOENT);
-        }
-        if wanted == 0 {
-            // Each VF waits for its own holder; the request to let go is made once.
-            if self.virtual_functions_held(host, since.is_none()) {
-                return Progress::Waits;
-            }
-            self.disable(host);
-            return Progress::Done;
-        }
-        if sriov.number != 0 {
-            return Progress::Refused(Errno::EBUSY);
-        }
-        match sriov.configure {
-            Configure::AtMost(most) => self.enable(host, wanted.min(most)),
-            Configure::Refuses(errno) => return Progress::Refused(errno),
-            Configure::Absent => return Progress::Refused(Errno::ENOENT),
-        }
-        Progress::Done
-    }
-
-    /// Whether a virtual machine has a virtual function open; asks each to let go.
-    pub(crate) fn virtual_functions_held(&self, host: &mut Host, ask: bool) -> bool {
-        let ids: Vec<String> = self.virtual_functions().iter().map(Function::id).collect();
-        let held: Vec<&String> = ids.iter().filter(|id| host.user(id).is_some()).collect();
-        for id in held.iter().filter(|_| ask) {
-            host.request_unplug(id);
-        }
-        !held.is_empty()
     }
 
     /// The attributes that every function has. None if this is not one of them.
@@ -312,79 +232,6 @@ impl Physical {
             _ => return None,
         })
     }
-
-    fn write_autoprobe(&mut self, text: &[u8]) -> Result<(), Errno> {
-        let on = match word(text)?.as_str() {
-            "1" | "y" | "Y" | "on" => true,
-            "0" | "n" | "N" | "off" => false,
-            _ => return Err(Errno::EINVAL),
-        };
-        self.sriov.as_mut().ok_or(Errno::ENOENT)?.autoprobe = on;
-        Ok(())
-    }
-
-    fn write_override(&mut self, function: &str, text: &[u8]) -> Result<(), Errno> {
-        let driver = word(text)?;
-        let function = self.function_mut(function).ok_or(Errno::ENODEV)?;
-        function.driver_override = Some(driver).filter(|driver| !driver.is_empty());
-        Ok(())
-    }
-
-    fn bind(&mut self, host: &mut Host, driver: &str, text: &[u8]) -> Result<(), Errno> {
-        let id = word(text)?;
-        let function = self.function_mut(&id).ok_or(Errno::ENODEV)?;
-        if function.driver.is_some() {
-            return Err(Errno::EBUSY);
-        }
-        // vfio-pci takes nothing that was not given to it by name.
-        let taken = match &function.driver_override {
-            Some(chosen) => chosen == driver,
-            None => function.native.as_deref() == Some(driver),
-        };
-        if !taken {
-            return Err(Errno::ENODEV);
-        }
-        function.driver = Some(driver.to_owned());
-        let function = function.clone();
-        self.tell_bound(host, &function);
-        Ok(())
-    }
-
-    fn unbind(&mut self, host: &mut Host, driver: &str, text: &[u8], since: Option<Duration>) -> Progress {
-        let Ok(id) = word(text) else { return Progress::Refused(Errno::EINVAL) };
-        let physical = id == self.function.id();
-        let Some(function) = self.function(&id) else { return Progress::Refused(Errno::ENODEV) };
-        if function.driver.as_deref() != Some(driver) {
-            return Progress::Refused(Errno::ENODEV);
-        }
-        let held = host.user(&id).is_some() || physical && self.virtual_functions_held(host, since.is_none());
-        if host.user(&id).is_some() && since.is_none() {
-            host.request_unplug(&id);
-        }
-        if held {
-            return Progress::Waits;
-        }
-        if physical {
-            self.disable(host);
-        }
-        if let Some(function) = self.function_mut(&id) {
-            function.driver = None;
-            let path = self.folder(self.function(&id).map_or(self.function.address, |function| function.address));
-            host.tell("unbind", &path, "pci", &[("PCI_SLOT_NAME", &id)]);
-        }
-        Progress::Done
-    }
-
-    fn probe(&mut self, host: &mut Host, text: &[u8]) -> Result<(), Errno> {
-        let id = word(text)?;
-        let function = self.function_mut(&id).ok_or(Errno::ENODEV)?;
-        if function.driver.is_none() {
-            function.driver = function.driver_override.clone().or_else(|| function.native.clone());
-            let function = function.clone();
-            self.tell_bound(host, &function);
-        }
-        Ok(())
-    }
 }
 
 /// The folder and the nodes by which VFIO shows a device.
@@ -395,6 +242,14 @@ pub(crate) fn draw_vfio(host: &Host, folder: &str, vfio: Vfio, sketch: &mut Sket
         sketch.file(format!("{folder}/vfio-dev/vfio{device}/dev"), format_args!("511:{device}"));
         sketch.link(format!("sys/class/vfio-dev/vfio{device}"), &format!("{folder}/vfio-dev/vfio{device}"));
         sketch.device(format!("dev/vfio/devices/vfio{device}"));
+    }
+}
+
+/// The events of a device that VFIO takes.
+pub(crate) fn tell_vfio(host: &mut Host, folder: &str, vfio: Vfio) {
+    host.tell("add", &format!("sys/devices/virtual/vfio/{}", vfio.group), "vfio", &[]);
+    if host.vfio_dev {
+        host.tell("add", &format!("{folder}/vfio-dev/vfio{}", vfio.device), "vfio-dev", &[]);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::sketch::Sketch;
 pub struct Device {
     address: String,
     kind: Kind,
-    vf_device: u16,
+    vf_id: u16,
     driver: Option<String>,
     vf_driver: Option<String>,
     total: u16,
@@ -49,7 +49,7 @@ impl Device {
     fn new(
         pf: &str,
         kind: Kind,
-        vf_device: u16,
+        vf_id: u16,
         driver: &str,
         vf_driver: Option<&str>,
         total: u16,
@@ -59,7 +59,7 @@ impl Device {
         Self {
             address: address(pf).to_string(),
             kind,
-            vf_device,
+            vf_id,
             driver: Some(driver.to_owned()),
             vf_driver: vf_driver.map(str::to_owned),
             total,
@@ -69,6 +69,11 @@ impl Device {
             configure: Configure::AtMost(u16::MAX),
             late: Duration::ZERO,
         }
+    }
+
+    /// No SR-IOV at all: a function that is there and can only be passed through whole.
+    pub fn without_sriov(self) -> Self {
+        Self { total: 0, ..self }
     }
 
     /// `sriov_totalvfs`.
@@ -133,7 +138,7 @@ impl From<Device> for Part {
             total: device.total,
             offset: device.offset,
             stride: device.stride,
-            vf_kind: Kind { device: device.vf_device, ..device.kind },
+            vf_kind: Kind { device: device.vf_id, ..device.kind },
             vf_driver: device.vf_driver.clone(),
             autoprobe: true,
             number: 0,
@@ -141,7 +146,7 @@ impl From<Device> for Part {
             configure: device.configure,
             late: device.late,
         };
-        let pf = Physical { function, sriov: Some(sriov), variant: None };
+        let pf = Physical { function, sriov: Some(sriov).filter(|sriov| sriov.total > 0), variant: None };
         Self(Box::new(SriovBoard { pf, enabled: device.enabled }))
     }
 }

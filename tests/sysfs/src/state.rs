@@ -18,7 +18,9 @@ use crate::tree::{Found, Owner, Tree};
 use crate::uevent::Uevent;
 
 /// Answers a caller once the tree shows what its act has changed.
-type Answer = Box<dyn FnOnce(Result<(), Errno>) + Send>;
+type Answer = Box<dyn FnOnce(&mut State, Result<(), Errno>) + Send>;
+/// The last thing done about an act.
+type Last = Box<dyn FnOnce(&mut State) + Send>;
 /// Goes on with an act that a fault may have held up, with the content that the fault gives instead of the file's.
 type Resume = Box<dyn FnOnce(&mut State, Result<Option<Vec<u8>>, Errno>) + Send>;
 
@@ -42,11 +44,15 @@ pub(crate) struct State {
     pub(crate) record: Record,
     pub(crate) listeners: Vec<Sender<Uevent>>,
     pub(crate) programs: BTreeMap<Program, Behavior>,
+    /// Stub programs that take their time.
+    pub(crate) programs_running: usize,
     pub(crate) handles: HashMap<u64, Handle>,
+    /// Writes that have no answer yet, by file.
+    writing: HashMap<u64, usize>,
     /// How many callers wait at each gate that is still shut.
     pub(crate) gates: BTreeMap<u64, usize>,
     waiting: Vec<Waiting>,
-    answers: Vec<Box<dyn FnOnce() + Send>>,
+    answers: Vec<Last>,
     next_handle: u64,
     next_gate: u64,
     /// The machine goes away; nothing may wait any more.
@@ -92,6 +98,23 @@ impl Shared {
         result
     }
 
+    /// A look at the machine, which changes nothing unless a fault holds it up.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        if state.is_due() {
+            state.settle();
+        }
+        let waiting = state.waiting.len();
+        let result = look(&mut state);
+        state.flush();
+        let held_up = state.waiting.len() != waiting;
+        drop(state);
+        if held_up {
+            self.changed.notify_all();
+        }
+        result
+    }
+
     /// Waits until a look at the state gives something, at most so long in real time.
     pub(crate) fn wait<T>(&self, most: Duration, mut look: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
         let deadline = std::time::Instant::now() + most;
@@ -99,6 +122,9 @@ impl Shared {
         loop {
             state.settle();
             if let Some(found) = look(&mut state) {
+                state.settle();
+                drop(state);
+                self.changed.notify_all();
                 return Some(found);
             }
             let left = deadline.checked_duration_since(std::time::Instant::now())?;
@@ -128,7 +154,9 @@ impl State {
             record: Record::default(),
             listeners: Vec::new(),
             programs: BTreeMap::new(),
+            programs_running: 0,
             handles: HashMap::new(),
+            writing: HashMap::new(),
             gates: BTreeMap::new(),
             waiting: Vec::new(),
             answers: Vec::new(),
@@ -150,15 +178,23 @@ impl State {
         act(self.slots[board].board.as_mut(), &mut self.host)
     }
 
-    /// Real time until something happens by itself.
-    fn pause(&self) -> Option<Duration> {
+    /// The next moment at which something happens by itself.
+    fn next(&self) -> Option<Duration> {
         let agenda = self.host.agenda.keys().next().map(|(due, _)| *due);
         let waits = self.waiting.iter().filter_map(|waiting| match waiting {
             Waiting::Moment { due, .. } => Some(*due),
             _ => None,
         });
-        let next = waits.chain(agenda).min()?;
-        self.host.clock.until(next)
+        waits.chain(agenda).min()
+    }
+
+    fn is_due(&self) -> bool {
+        self.ended || self.next().is_some_and(|next| next <= self.host.clock.now())
+    }
+
+    /// Real time until then.
+    fn pause(&self) -> Option<Duration> {
+        self.host.clock.until(self.next()?)
     }
 
     /// Does what is due, looks again at what waits, draws what has changed, and then answers and tells.
@@ -171,11 +207,15 @@ impl State {
             }
         }
         self.draw();
-        for answer in std::mem::take(&mut self.answers) {
-            answer();
-        }
+        self.flush();
         for uevent in std::mem::take(&mut self.host.uevents) {
             self.listeners.retain(|listener| listener.send(uevent.clone()).is_ok());
+        }
+    }
+
+    fn flush(&mut self) {
+        for answer in std::mem::take(&mut self.answers) {
+            answer(self);
         }
     }
 
@@ -221,7 +261,6 @@ impl State {
     /// Goes on when what a fault says is over, or fails as it says.
     pub(crate) fn disturbed(&mut self, on: On, path: &str, resume: Resume) {
         match self.faults.strike(on, path) {
-            None => resume(self, Ok(None)),
             Some(Effect::Content(bytes)) => resume(self, Ok(Some(bytes))),
             Some(Effect::Errno(errno)) => resume(self, Err(errno)),
             Some(Effect::Delay(time)) => self.later(time, resume),
@@ -229,12 +268,12 @@ impl State {
                 *self.gates.entry(gate).or_default() += 1;
                 self.waiting.push(Waiting::Gate { gate, resume });
             }
-            Some(Effect::Block(_)) => resume(self, Ok(None)),
+            None | Some(Effect::Block(_)) => resume(self, Ok(None)),
         }
     }
 
     pub(crate) fn later(&mut self, time: Duration, resume: Resume) {
-        let due = self.host.clock.now() + time;
+        let due = self.host.clock.now().saturating_add(time);
         self.waiting.push(Waiting::Moment { due, resume });
     }
 
@@ -250,10 +289,22 @@ impl State {
         self.next_handle - 1
     }
 
+    /// Whether a write to the file at this inode waits for its answer.
+    pub(crate) fn is_written(&self, inode: u64) -> bool {
+        self.writing.get(&inode).is_some_and(|count| *count > 0)
+    }
+
     /// A write to the file at this inode, faults and all.
-    pub(crate) fn write(&mut self, inode: u64, text: Vec<u8>, answer: Answer) {
+    pub(crate) fn write(&mut self, inode: u64, text: Vec<u8>, answer: Box<dyn FnOnce(Result<(), Errno>) + Send>) {
         let path = self.tree.path(inode);
         let record = self.record.write(path.clone(), &text);
+        *self.writing.entry(inode).or_default() += 1;
+        let answer: Answer = Box::new(move |state, result| {
+            if let Some(count) = state.writing.get_mut(&inode) {
+                *count -= 1;
+            }
+            answer(result);
+        });
         self.disturbed(
             On::Write,
             &path,
@@ -318,11 +369,11 @@ impl State {
 
     fn finish(&mut self, record: usize, result: Result<(), Errno>, answer: Answer) {
         self.record.result(record, result);
-        self.answers.push(Box::new(move || answer(result)));
+        self.answers.push(Box::new(move |state| answer(state, result)));
     }
 
     /// Answers after the tree has been drawn.
-    pub(crate) fn answer(&mut self, answer: Box<dyn FnOnce() + Send>) {
+    pub(crate) fn answer(&mut self, answer: Last) {
         self.answers.push(answer);
     }
 
@@ -336,7 +387,7 @@ impl State {
             }
             self.tree.replace(Owner::Board(*board), sketch);
         }
-        if !changed.is_empty() || self.host.processes_changed {
+        if self.host.processes_changed {
             self.host.processes_changed = false;
             let mut sketch = Sketch::default();
             for (pid, process) in &self.host.processes {

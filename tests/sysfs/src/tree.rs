@@ -46,13 +46,15 @@ pub(crate) enum Found<'a> {
 pub(crate) struct Tree {
     entries: HashMap<u64, Entry>,
     drawn: HashMap<Owner, BTreeMap<String, Leaf>>,
+    /// Further inodes of the same files.
+    aliases: HashMap<u64, u64>,
     next: u64,
 }
 
 impl Tree {
     pub(crate) fn new() -> Self {
         let root = Entry { parent: ROOT, name: String::new(), kind: folder() };
-        Self { entries: HashMap::from([(ROOT, root)]), drawn: HashMap::new(), next: ROOT + 1 }
+        Self { entries: HashMap::from([(ROOT, root)]), drawn: HashMap::new(), aliases: HashMap::new(), next: ROOT + 1 }
     }
 
     /// What is at this inode, if it is still there. An inode is never given twice.
@@ -61,6 +63,18 @@ impl Tree {
             Kind::Folder { children, .. } => Found::Folder(children),
             Kind::Leaf { leaf, owner } => Found::Leaf(leaf, *owner),
         })
+    }
+
+    /// Another inode for a file. The kernel locks an inode while somebody writes to it, and would keep others from even opening it.
+    pub(crate) fn alias(&mut self, inode: u64) -> u64 {
+        self.next += 1;
+        self.aliases.insert(self.next - 1, inode);
+        self.next - 1
+    }
+
+    /// The inode behind an alias.
+    pub(crate) fn real(&self, inode: u64) -> u64 {
+        self.aliases.get(&inode).copied().unwrap_or(inode)
     }
 
     pub(crate) fn child(&self, parent: u64, name: &str) -> Option<u64> {

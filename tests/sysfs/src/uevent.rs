@@ -28,7 +28,7 @@ impl Uevent {
             self.action, self.devpath, self.action, self.devpath, self.subsystem
         );
         for (key, value) in &self.properties {
-            text.push_str(&format!("{key}={value}\0"));
+            text.extend([key.as_str(), "=", value.as_str(), "\0"]);
         }
         text.into_bytes()
     }

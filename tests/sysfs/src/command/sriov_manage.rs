@@ -1,11 +1,11 @@
 //! NVIDIA's `sriov-manage`: section 1.8 of the reference.
 
-use super::{Output, table};
+use super::{Behavior, Output, table};
 use crate::board::Board;
 use crate::host::Host;
 use crate::state::State;
 
-pub(super) fn run(state: &mut State, arguments: &[&str]) -> Output {
+pub(super) fn run(state: &mut State, arguments: &[&str], behavior: Behavior) -> Output {
     let (enable, which) = match arguments {
         ["-e", which] => (true, *which),
         ["-d", which] => (false, *which),
@@ -23,14 +23,14 @@ pub(super) fn run(state: &mut State, arguments: &[&str]) -> Output {
     }
     let mut output = Output::ok("");
     for board in chosen {
-        let one = state.at(board, |board, host| on_board(board, host, enable));
+        let one = state.at(board, |board, host| on_board(board, host, enable, behavior));
         output.status = output.status.max(one.status);
         output.text.push_str(&one.text);
     }
     output
 }
 
-fn on_board(board: &mut dyn Board, host: &mut Host, enable: bool) -> Output {
+fn on_board(board: &mut dyn Board, host: &mut Host, enable: bool, behavior: Behavior) -> Output {
     let Some(gpu) = board.nvidia() else { return Output::ok("") };
     let name = gpu.name();
     if gpu.pf.sriov.is_none() {
@@ -41,6 +41,13 @@ fn on_board(board: &mut dyn Board, host: &mut Host, enable: bool) -> Output {
         return Output::fail(1, format!("Cannot obtain unbindLock for {name}\n"));
     }
     let word = if enable { "Enabling" } else { "Disabling" };
+    if behavior == Behavior::LeavesGpuUnbound {
+        gpu.lose_driver(host);
+        return Output::fail(1, format!("Error: {name} is without a driver\n"));
+    }
     gpu.rebind(host, enable);
+    if behavior == Behavior::LeavesFunctionsUnbound {
+        gpu.pf.unbind_virtual_functions();
+    }
     Output::ok(format!("{word} VFs on {name}\n"))
 }

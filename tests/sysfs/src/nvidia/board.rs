@@ -9,7 +9,7 @@ use super::mig::Mig;
 use super::types::VgpuType;
 use super::{Codes, Framework, Gpu, Plugin};
 use crate::address::address;
-use crate::attribute::{Attribute, number};
+use crate::attribute::{Attribute, word};
 use crate::board::{Board, Progress};
 use crate::host::{Event, Host, Vfio};
 use crate::mdev::{Mdev, tell_parent};
@@ -18,10 +18,7 @@ use crate::process::Process;
 use crate::sketch::Sketch;
 
 /// How long the driver waits for a vGPU process to exit before it answers `EBUSY`.
-pub(super) const EXIT: Duration = Duration::from_secs(5);
-/// The longest text of `vgpu_params`. The reference says that there is a limit and not which; a vGPU plugin of the 510 era had this.
-const PARAMS: usize = 1024;
-
+const EXIT: Duration = Duration::from_secs(5);
 /// A vGPU, whichever way it was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Vgpu {
@@ -88,6 +85,15 @@ impl GpuBoard {
         }
     }
 
+    /// The address as nvidia-smi writes it.
+    pub(crate) fn long_address(&self) -> String {
+        self.pf.function.address.with_long_domain()
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        self.pf.function.driver.as_deref() == Some("nvidia")
+    }
+
     pub(crate) fn minor(&self) -> u32 {
         self.minor.unwrap_or_default()
     }
@@ -150,7 +156,7 @@ impl GpuBoard {
 
     /// What the driver keeps in memory goes: parents are unregistered first, then every vGPU, then modes.
     fn forget(&mut self, host: &mut Host) {
-        host.cancel(|_| true);
+        host.cancel(|event| *event != Event::FunctionsAppear);
         self.set_ready(host, false);
         for device in self.vgpus.keys().cloned().collect::<Vec<_>>() {
             self.drop_vgpu(host, &device);
@@ -165,14 +171,24 @@ impl GpuBoard {
     /// What `sriov-manage` does when it can: the driver is bound anew, with all VFs or none.
     pub(crate) fn rebind(&mut self, host: &mut Host, enable: bool) {
         self.forget(host);
+        self.pf.function.driver = Some("nvidia".to_owned());
         let total = self.pf.sriov.as_ref().map_or(0, |sriov| sriov.total);
         let number = self.pf.sriov.as_ref().map_or(0, |sriov| sriov.number);
         if enable && number == 0 {
             self.pf.enable(host, total);
-        } else if !enable {
+        } else if enable {
+            self.pf.probe_virtual_functions();
+        } else {
             self.pf.disable(host);
         }
         self.start(host);
+    }
+
+    /// The driver lets go of the GPU, with everything on it.
+    pub(crate) fn lose_driver(&mut self, host: &mut Host) {
+        self.forget(host);
+        self.pf.disable(host);
+        self.pf.function.driver = None;
     }
 
     /// A new vGPU on a function. The caller has made sure that there is room.
@@ -186,96 +202,34 @@ impl GpuBoard {
 
     pub(super) fn drop_vgpu(&mut self, host: &mut Host, device: &str) {
         let Some(vgpu) = self.vgpus.remove(device) else { return };
-        host.opened.remove(device);
+        host.close(device, false);
         if let Some(mdev) = vgpu.mdev {
             let folder = self.site_folder(&vgpu.site);
             mdev.gone(host, &folder);
         }
     }
 
-    /// Waits for the vGPU process of a closed device, `EBUSY` after its time.
-    pub(super) fn wait_for_exit(&self, host: &mut Host, device: &str, since: Option<Duration>) -> Option<Progress> {
-        if !host.lingers(device) {
-            return None;
-        }
-        match since {
-            None => {
-                host.after(EXIT, Event::Wake);
-                Some(Progress::Waits)
+    /// Unbinding the driver takes the vGPUs along, so it waits until nobody uses them.
+    fn unbind(&mut self, host: &mut Host, attribute: &Attribute, text: &[u8], since: Option<Duration>) -> Progress {
+        let Ok(id) = word(text) else { return Progress::Refused(Errno::EINVAL) };
+        let physical = id == self.pf.function.id();
+        let on_it = |vgpu: &Vgpu| physical || vgpu.site == id;
+        let gone: Vec<String> =
+            self.vgpus.iter().filter(|(_, vgpu)| on_it(vgpu)).map(|(device, _)| device.clone()).collect();
+        let used: Vec<&String> = gone.iter().filter(|device| host.user(device).is_some()).collect();
+        if !used.is_empty() {
+            for device in used.into_iter().filter(|_| since.is_none()) {
+                host.request_unplug(device);
             }
-            Some(since) if host.clock.now() < since + EXIT => Some(Progress::Waits),
-            Some(_) => Some(Progress::Refused(Errno::EBUSY)),
+            return Progress::Waits;
         }
-    }
-
-    fn write_params(&mut self, host: &Host, device: &str, text: &[u8]) -> Result<(), Errno> {
-        let vgpu = self.vgpus.get_mut(device);
-        if text.len() > PARAMS {
-            return Err(Errno::E2BIG);
+        if physical {
+            self.forget(host);
         }
-        host.not_in_use(device)?;
-        let vgpu = vgpu.ok_or(Errno::ENXIO)?;
-        if vgpu.mdev.as_ref().is_some_and(|mdev| mdev.removing) {
-            return Err(Errno::ENXIO);
+        for device in &gone {
+            self.drop_vgpu(host, device);
         }
-        let text = String::from_utf8_lossy(text);
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        // A single space clears.
-        vgpu.params = if text == " " { String::new() } else { text.to_owned() };
-        Ok(())
-    }
-
-    fn write_placement(&mut self, host: &Host, device: &str, text: &[u8]) -> Result<(), Errno> {
-        host.not_in_use(device)?;
-        let wanted = number(text, u32::MAX.into())? as u32;
-        let vgpu = self.vgpus.get(device).ok_or(Errno::ENXIO)?;
-        let vgpu_type = self.type_of(vgpu.number).ok_or(Errno::EINVAL)?;
-        if !self.mixed_size || !self.free_placements(vgpu_type, Some(device)).contains(&wanted) {
-            return Err(Errno::EINVAL);
-        }
-        self.vgpus.get_mut(device).ok_or(Errno::ENXIO)?.placement = Some(wanted);
-        Ok(())
-    }
-
-    fn write_gpu_instance(&mut self, host: &Host, device: &str, text: &[u8]) -> Result<(), Errno> {
-        host.not_in_use(device)?;
-        let wanted = number(text, u32::MAX.into())? as u32;
-        let vgpu = self.vgpus.get(device).ok_or(Errno::ENXIO)?;
-        let vgpu_type = self.type_of(vgpu.number).ok_or(Errno::EINVAL)?;
-        let taken = self.vgpus.iter().any(|(other, vgpu)| other != device && vgpu.gpu_instance == Some(wanted));
-        if taken || !self.instances_for(vgpu_type).any(|id| id == wanted) {
-            return Err(Errno::EINVAL);
-        }
-        self.vgpus.get_mut(device).ok_or(Errno::ENXIO)?.gpu_instance = Some(wanted);
-        Ok(())
-    }
-
-    /// The files that mdevs and VFs have in common below `nvidia/`.
-    pub(super) fn draw_common(&self, folder: &str, device: &str, sketch: &mut Sketch) {
-        let vgpu = self.vgpus.get(device);
-        let own = device.to_owned();
-        let params = vgpu.map_or("", |vgpu| vgpu.params.as_str());
-        sketch.attribute(format!("{folder}/vgpu_params"), params, Attribute::VgpuParams { device: own.clone() });
-        if !self.model.extra_files {
-            return;
-        }
-        let show = |value: Option<u32>| match (vgpu, value) {
-            (None, _) => Err(Errno::ENXIO),
-            (Some(_), None) => Ok(b"Not Applicable\n".to_vec()),
-            (Some(_), Some(value)) => Ok(format!("{value}\n").into_bytes()),
-        };
-        let placement = show(vgpu.and_then(|vgpu| vgpu.placement));
-        let attribute = Attribute::PlacementId { device: own.clone() };
-        sketch.content(format!("{folder}/placement_id"), 0o644, placement, Some(attribute));
-        let instance = show(vgpu.and_then(|vgpu| vgpu.gpu_instance));
-        let attribute = Attribute::GpuInstanceId { device: own };
-        sketch.content(format!("{folder}/gpu_instance_id"), 0o644, instance, Some(attribute));
-    }
-
-    fn write_unbind_lock(&mut self, host: &Host, text: &[u8]) -> Result<(), Errno> {
-        // The write itself always succeeds; the file tells whether the lock was got.
-        self.unbind_lock = number(text, u64::MAX)? != 0 && !self.held(host);
-        Ok(())
+        self.pf.write(host, attribute, text, since).unwrap_or(Progress::Refused(Errno::EIO))
     }
 
     pub(super) fn code(&self, nvidia: Errno, nouveau: Errno) -> Errno {
@@ -284,13 +238,20 @@ impl GpuBoard {
             Codes::Nouveau => nouveau,
         }
     }
+}
 
-    /// A value of `vgpu-placement-id` that does not exist is found out when the virtual machine boots.
-    fn placement_param_is_wrong(&self, device: &str) -> bool {
-        let Some(vgpu) = self.vgpus.get(device) else { return false };
-        let wanted = vgpu.params.split(',').find_map(|param| param.trim().strip_prefix("vgpu-placement-id="));
-        let (Some(wanted), Some(vgpu_type)) = (wanted, self.type_of(vgpu.number)) else { return false };
-        !wanted.parse().is_ok_and(|wanted| self.free_placements(vgpu_type, Some(device)).contains(&wanted))
+/// Waits for the vGPU process of a closed device, `EBUSY` after its time.
+pub(super) fn wait_for_exit(host: &mut Host, device: &str, since: Option<Duration>) -> Option<Progress> {
+    if !host.lingers(device) {
+        return None;
+    }
+    match since {
+        None => {
+            host.after(EXIT, Event::Wake);
+            Some(Progress::Waits)
+        }
+        Some(since) if host.clock.now() < since + EXIT => Some(Progress::Waits),
+        Some(_) => Some(Progress::Refused(Errno::EBUSY)),
     }
 }
 
@@ -344,13 +305,12 @@ impl Board for GpuBoard {
             Attribute::PlacementId { device } => self.write_placement(host, device, text).into(),
             Attribute::GpuInstanceId { device } => self.write_gpu_instance(host, device, text).into(),
             Attribute::UnbindLock => self.write_unbind_lock(host, text).into(),
+            Attribute::Unbind { .. } => self.unbind(host, attribute, text, since),
             other => {
-                let before = self.pf.function.driver.is_some();
+                let bound = self.is_bound();
                 let progress = self.pf.write(host, other, text, since).unwrap_or(Progress::Refused(Errno::EIO));
-                match (before, self.pf.function.driver.is_some()) {
-                    (true, false) => self.forget(host),
-                    (false, true) => self.start(host),
-                    _ => {}
+                if !bound && self.is_bound() {
+                    self.start(host);
                 }
                 progress
             }
@@ -364,7 +324,7 @@ impl Board for GpuBoard {
             self.pf.function.driver = Some("nvidia".to_owned());
             if let Some(mig) = &mut self.mig {
                 mig.on = self.model.mig_enabled;
-                for profile in &self.model.gpu_instances {
+                for profile in &self.model.instances {
                     assert!(mig.create(*profile).is_some(), "GPU instance profile {profile} does not fit any more");
                 }
             }
@@ -420,7 +380,7 @@ impl Board for GpuBoard {
                 }
             }
             Event::ProcessEnds { device } if host.lingers(device) => {
-                host.opened.remove(device);
+                host.close(device, false);
             }
             _ => {}
         }

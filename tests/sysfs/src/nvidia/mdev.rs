@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::Remove;
-use super::board::GpuBoard;
+use super::board::{GpuBoard, wait_for_exit};
 use crate::attribute::{number, uuid};
 use crate::board::Progress;
 use crate::host::{Event, Host};
@@ -58,7 +58,7 @@ impl GpuBoard {
             return Err(Errno::EIO);
         }
         let folder = self.site_folder(parent);
-        let mut mdev = Mdev::new(host, &folder, parent, id, &uuid);
+        let mut mdev = Mdev::new(host, &folder, id, &uuid);
         mdev.tell_bound(host, &folder, DRIVER);
         let late = self.model.late_type_link;
         mdev.linked = late.is_zero();
@@ -87,13 +87,14 @@ impl GpuBoard {
             return Progress::Refused(Errno::EPERM);
         }
         mdev.removing = true;
-        if in_use {
+        // The newer kernel's callback cannot fail, so there is no limit to the wait for the process either.
+        if in_use || kind == Remove::Blocks && host.lingers(uuid) {
             if since.is_none() {
                 host.request_unplug(uuid);
             }
             return Progress::Waits;
         }
-        if let Some(progress) = self.wait_for_exit(host, uuid, since) {
+        if let Some(progress) = wait_for_exit(host, uuid, since) {
             if let (Progress::Refused(_), Some(mdev)) =
                 (progress, self.vgpus.get_mut(uuid).and_then(|vgpu| vgpu.mdev.as_mut()))
             {

@@ -77,14 +77,12 @@ impl Mig {
         Self { model, on: false, pending: None, instances: Vec::new() }
     }
 
-    /// A start where an instance of this profile fits, and whether the engines suffice.
+    /// A start where an instance of this profile fits. Starts are such that the engines suffice too.
     fn place(&self, profile: &Profile) -> Option<u32> {
-        let of = |instance: &Instance| self.model.profile(instance.profile).map_or(0, |profile| profile.compute);
-        let used: u32 = self.instances.iter().map(of).sum();
         let free = |start: u32| {
             self.instances.iter().all(|other| start + profile.size <= other.start || other.start + other.size <= start)
         };
-        (used + profile.compute <= 7).then(|| profile.starts.iter().copied().find(|start| free(*start))).flatten()
+        profile.starts.iter().copied().find(|start| free(*start))
     }
 
     /// How many more instances of this profile fit.
@@ -97,7 +95,7 @@ impl Mig {
     pub(crate) fn create(&mut self, profile: u32) -> Option<Instance> {
         let profile = *self.model.profile(profile)?;
         let start = self.place(&profile)?;
-        let id = (1..).find(|id| self.instances.iter().all(|instance| instance.id != *id))?;
+        let id = (1..=7).find(|id| self.instances.iter().all(|instance| instance.id != *id))?;
         let instance = Instance { id, profile: profile.id, start, size: profile.size };
         self.instances.push(instance);
         Some(instance)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::board::GpuBoard;
+use super::board::{GpuBoard, wait_for_exit};
 use super::{Codes, Header};
 use crate::attribute::{Attribute, number};
 use crate::board::Progress;
@@ -90,7 +90,7 @@ impl GpuBoard {
             let busy = if self.model.codes == Codes::Nouveau { Errno::EBUSY } else { Errno::EPERM };
             return Progress::Refused(busy);
         }
-        if let Some(progress) = self.wait_for_exit(host, function, since) {
+        if let Some(progress) = wait_for_exit(host, function, since) {
             return progress;
         }
         self.drop_vgpu(host, function);
