@@ -142,6 +142,30 @@ impl Vgpu {
     }
 }
 
+/// A GPU instance of MIG: a run of memory slices with its engines, on which a vGPU is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// The profile of the vGPU that it is for; none if no profile of the card's is.
+    pub profile: Option<ProfileName>,
+    /// Its first slice.
+    pub start: u16,
+    /// Its slices.
+    pub slots: u16,
+    /// Whether a vGPU or anything else is on it.
+    pub used: Opened,
+}
+
+impl Instance {
+    /// It is for vGPUs of a known profile, and nothing is on it.
+    pub fn is_idle(&self) -> bool {
+        self.used == Opened::No && self.profile.is_some()
+    }
+
+    fn slices(&self) -> std::ops::Range<u16> {
+        self.start..self.start.saturating_add(self.slots)
+    }
+}
+
 /// Whether the PF can be worked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GpuState {
@@ -175,6 +199,8 @@ pub struct Gpu {
     pub dormant_vfs: u16,
     /// What exists on it.
     pub vgpus: BTreeMap<DeviceId, Vgpu>,
+    /// GPU instances of MIG, by the driver's number; none where no instance has to be made before a vGPU.
+    pub instances: Option<BTreeMap<u32, Instance>>,
     /// Whether it can be worked with.
     pub state: GpuState,
 }
@@ -286,6 +312,30 @@ impl Gpu {
         }
     }
 
+    /// GPU instances on which something stands that is no vGPU, or that nobody understands: nothing else fits there. Those of vGPUs come
+    /// and go with them.
+    fn foreign_instances(&self) -> impl Iterator<Item = &Instance> {
+        let of_a_vgpu = |it: &Instance| self.vgpus.values().any(|vgpu| vgpu.start == Some(it.start));
+        self.instances.iter().flat_map(BTreeMap::values).filter(move |it| !it.is_idle() && !of_a_vgpu(it))
+    }
+
+    /// The GPU instance on which a vGPU of this profile that is made now comes to stand: the one idle instance for it. None if there is
+    /// none, or if the driver would have a choice. Also none where no instance is needed; ask `instances` first.
+    pub fn instance_for(&self, profile: &ProfileName) -> Option<&Instance> {
+        let mut idle = self.instances.iter().flat_map(BTreeMap::values);
+        let fits = |it: &&Instance| it.is_idle() && it.profile.as_ref() == Some(profile);
+        let only = idle.by_ref().find(fits)?;
+        idle.all(|it| !fits(&it)).then_some(only)
+    }
+
+    /// Whether a GPU instance of this profile can be made at `start` beside all that exist, idle ones too.
+    pub fn has_slices(&self, profile: &ProfileName, start: u16) -> bool {
+        let Some(profile) = self.profile(profile) else { return false };
+        let end = start.saturating_add(profile.slots);
+        let apart = |it: &Instance| it.slices().end <= start || end <= it.start;
+        profile.starts.contains(&start) && self.instances.iter().flat_map(BTreeMap::values).all(apart)
+    }
+
     /// Nothing can be made on it before its VFs are enabled.
     pub fn must_enable_vfs(&self) -> bool {
         self.vfs.is_empty() && (self.dormant_vfs > 0 || matches!(self.partitioning, Partitioning::SrIov { .. }))
@@ -315,6 +365,7 @@ impl Gpu {
             let start = tenant.start.ok_or(Refusal::NoPlacement)?;
             taken.push(start..start.saturating_add(size));
         }
+        taken.extend(self.foreign_instances().map(Instance::slices));
         let free = |start: &u16| {
             let end = start.saturating_add(new.slots);
             at.is_none_or(|at| at == *start)
@@ -374,6 +425,7 @@ pub(crate) mod tests {
             vfs: (0..vfs).filter_map(|n| address.offset(4 + n)).collect(),
             dormant_vfs: 0,
             vgpus: BTreeMap::new(),
+            instances: None,
             state: GpuState::Ready,
         }
     }
@@ -438,6 +490,32 @@ pub(crate) mod tests {
         let gpu = gpu(Partitioning::Mig { slots: 8 }, Interface::VfioVariant, 16, profiles);
         assert_eq!(fit(&gpu, &[("A100-1-5C", Some(6))], "A100-3-20C"), "fits at 0");
         assert_eq!(fit(&gpu, &[("A100-1-5C", Some(6)), ("A100-1-5C", Some(0))], "A100-3-20C"), "no placement is free");
+    }
+
+    #[test]
+    fn gpu_instances_of_others_take_room_and_idle_ones_do_not() {
+        let profiles = vec![
+            profile("A100-1-5C", 4864, 7, 1, &[0, 1, 2, 3, 4, 5, 6]),
+            profile("A100-3-20C", 19_968, 2, 4, &[0, 4]),
+        ];
+        let mut gpu = gpu(Partitioning::Mig { slots: 8 }, Interface::VfioVariant, 16, profiles);
+        let instance = |name: Option<&str>, start, slots, used| Instance {
+            profile: name.map(|name| name.parse().unwrap()),
+            start,
+            slots,
+            used,
+        };
+        let (small, large): (ProfileName, ProfileName) = ("A100-1-5C".parse().unwrap(), "A100-3-20C".parse().unwrap());
+        gpu.instances = Some(BTreeMap::from([
+            (1, instance(Some("A100-1-5C"), 6, 1, Opened::No)),
+            (2, instance(None, 0, 1, Opened::No)),
+        ]));
+        assert_eq!(fit(&gpu, &[], "A100-3-20C"), "fits at 4", "an idle one can go, one that nobody understands cannot");
+        assert!(!gpu.has_slices(&large, 4) && gpu.has_slices(&small, 5) && !gpu.has_slices(&small, 7));
+        assert_eq!(gpu.instance_for(&small).map(|it| it.start), Some(6));
+        assert_eq!(gpu.instance_for(&large), None);
+        gpu.instances.as_mut().unwrap().insert(3, instance(Some("A100-1-5C"), 5, 1, Opened::No));
+        assert_eq!(gpu.instance_for(&small), None, "the driver would have a choice");
     }
 
     #[test]

@@ -332,6 +332,8 @@ impl Host for SimHost {
             Step::RemoveMdev { gpu, uuid, .. } => state.remove(*gpu, DeviceId::Mdev(*uuid)),
             Step::ClearVgpuType { gpu, vf, .. } => state.remove(*gpu, DeviceId::Vf(*vf)),
             Step::SetNumVfs { gpu, vfs } => state.set_num_vfs(*gpu, *vfs),
+            Step::CreateGpuInstance { gpu, profile, start } => state.create_instance(*gpu, profile, *start),
+            Step::DestroyGpuInstance { gpu, instance } => state.destroy_instance(*gpu, *instance),
             Step::AttachHostdev { domain, device, live, .. } => state.attach(*domain, *device, *live),
             Step::DetachHostdev { domain, device, live, .. } => state.detach(*domain, *device, *live, now),
             Step::StartDomain { domain } => {
@@ -398,7 +400,33 @@ impl State {
         let start = hardware::place(gpu, device, profile, start)
             .map_err(|why| StepError { kind: FailureKind::Exhausted, text: format!("{}: {why}", gpu.address) })?;
         gpu.vgpus.insert(device, Vgpu { profile: Some(profile.clone()), start, opened: Opened::No });
+        hardware::mark_instances(gpu);
         Ok(Applied::Changed)
+    }
+
+    fn create_instance(
+        &mut self,
+        gpu: GpuId,
+        profile: &headstart_core::id::ProfileName,
+        start: u16,
+    ) -> Result<Applied, StepError> {
+        let gpu = self.gpu(gpu)?;
+        hardware::create_instance(gpu, profile, start)
+            .map_err(|why| StepError { kind: FailureKind::Exhausted, text: format!("{}: {why}", gpu.address) })?;
+        Ok(Applied::Changed)
+    }
+
+    fn destroy_instance(&mut self, gpu: GpuId, instance: u32) -> Result<Applied, StepError> {
+        let gpu = self.gpu(gpu)?;
+        let Some(instances) = &mut gpu.instances else { return Ok(Applied::AlreadySo) };
+        match instances.get(&instance).map(|it| &it.used) {
+            None => Ok(Applied::AlreadySo),
+            Some(Opened::No) => {
+                instances.remove(&instance);
+                Ok(Applied::Changed)
+            }
+            Some(_) => Err(conflict(format!("{}: GPU instance {instance} is in use", gpu.address))),
+        }
     }
 
     fn remove(&mut self, gpu: GpuId, device: DeviceId) -> Result<Applied, StepError> {
@@ -406,7 +434,9 @@ impl State {
             return Err(conflict(format!("{device} is in use by {}", guest.spec.name)));
         }
         let gpu = self.gpu(gpu)?;
-        Ok(if gpu.vgpus.remove(&device).is_some() { Applied::Changed } else { Applied::AlreadySo })
+        let removed = gpu.vgpus.remove(&device).is_some();
+        hardware::mark_instances(gpu);
+        Ok(if removed { Applied::Changed } else { Applied::AlreadySo })
     }
 
     fn set_num_vfs(&mut self, gpu: GpuId, vfs: u16) -> Result<Applied, StepError> {

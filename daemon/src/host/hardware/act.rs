@@ -69,7 +69,9 @@ impl Inner {
                 vfio_variant::clear(root, *gpu, *vf, profile, self.number(*gpu, profile))
             }
             Step::SetNumVfs { gpu, vfs } => self.set_num_vfs(*gpu, *vfs),
-            Step::AttachHostdev { .. }
+            Step::CreateGpuInstance { .. }
+            | Step::DestroyGpuInstance { .. }
+            | Step::AttachHostdev { .. }
             | Step::DetachHostdev { .. }
             | Step::StartDomain { .. }
             | Step::ShutDownDomain { .. } => {

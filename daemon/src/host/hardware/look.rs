@@ -134,6 +134,7 @@ fn blank(id: GpuId, name: String) -> Gpu {
         vfs: Vec::new(),
         dormant_vfs: 0,
         vgpus: std::collections::BTreeMap::new(),
+        instances: None,
         state: GpuState::Ready,
     }
 }
