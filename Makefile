@@ -7,15 +7,21 @@ PREFIX ?= /usr
 BINDIR ?= $(PREFIX)/bin
 SBINDIR ?= $(PREFIX)/sbin
 LIBDIR ?= $(PREFIX)/lib
+LIBEXECDIR ?= $(PREFIX)/libexec
+SYSCONFDIR ?= /etc
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 INSTALL ?= install
 # Where `make build` leaves the programs.
 BUILT = $(or $(CARGO_TARGET_DIR),target)/release
+# libvirt waits for the hook at every start of a domain: a quarter of its time would be the dynamic linker's, so it is linked
+# statically where the compiler has a libc.a.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+STATIC = $(if $(wildcard $(shell cc -print-file-name=libc.a)),-C target-feature=+crt-static)
 # Pages and scripts that the command writes about itself, on their way to `make install`.
 GENERATED = $(BUILT)/install
 
-.PHONY: all build demo test bench lint install help
+.PHONY: all build hook demo test bench lint install help
 
 all: build
 
@@ -26,9 +32,14 @@ help:
 	@echo 'make lint     formatting, clippy, documentation, scripts, licenses'
 	@echo 'make build    release binaries; then: make install [DESTDIR=] [PREFIX=/usr]'
 
-build:
-	tests/install-deps.sh build
+build: hook
 	$(CARGO) build --locked --release -p headstartd -p headstart
+
+# Alone, so that the others' features of its dependencies stay out; with --target, so that the flags are not those of build scripts.
+hook:
+	tests/install-deps.sh build
+	RUSTFLAGS='$(RUSTFLAGS) $(STATIC)' $(CARGO) build --locked --profile hook --target $(HOST) -p headstart-qemu-hook
+	$(INSTALL) -D -m 0755 $(BUILT)/../$(HOST)/hook/headstart-qemu-hook $(BUILT)/headstart-qemu-hook
 
 demo:
 	tests/install-deps.sh demo
@@ -37,14 +48,14 @@ demo:
 # The black-box tests start the programs; building them first keeps that time out of the tests' deadlines.
 test:
 	tests/install-deps.sh test
-	$(CARGO) build --locked -p headstartd -p headstart
+	$(CARGO) build --locked -p headstartd -p headstart -p headstart-qemu-hook
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		set -x; $(CARGO) nextest run --locked --workspace; \
 	else \
 		set -x; $(CARGO) test --locked --workspace; \
 	fi
 
-bench:
+bench: hook
 	tests/install-deps.sh test
 	$(CARGO) build --locked --release -p headstartd -p headstart
 	$(CARGO) run --locked --release -p headstart-tests --bin bench
@@ -60,7 +71,7 @@ lint:
 
 # Builds nothing, so that `sudo make install` needs no cargo. packaging/README.md lists what goes where.
 install:
-	@test -x $(BUILT)/headstartd -a -x $(BUILT)/headstart || { echo 'make install: run "make build" first' >&2; exit 1; }
+	@test -x $(BUILT)/headstartd -a -x $(BUILT)/headstart -a -x $(BUILT)/headstart-qemu-hook || { echo 'make install: run "make build" first' >&2; exit 1; }
 	rm -rf $(GENERATED)
 	$(INSTALL) -d $(GENERATED)/man
 	$(BUILT)/headstart man $(GENERATED)/man
@@ -70,6 +81,10 @@ install:
 	sed 's|/usr/sbin/|$(SBINDIR)/|' systemd/headstartd.service > $(GENERATED)/headstartd.service
 	$(INSTALL) -D -m 0755 $(BUILT)/headstartd $(DESTDIR)$(SBINDIR)/headstartd
 	$(INSTALL) -D -m 0755 $(BUILT)/headstart $(DESTDIR)$(BINDIR)/headstart
+	$(INSTALL) -D -m 0755 $(BUILT)/headstart-qemu-hook $(DESTDIR)$(LIBEXECDIR)/headstart/headstart-qemu-hook
+	$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR)/libvirt/hooks/qemu.d
+	ln -sf $(LIBEXECDIR)/headstart/headstart-qemu-hook $(DESTDIR)$(SYSCONFDIR)/libvirt/hooks/qemu.d/50-headstart
+	$(INSTALL) -D -m 0644 udev/60-headstart.rules $(DESTDIR)$(LIBDIR)/udev/rules.d/60-headstart.rules
 	$(INSTALL) -D -m 0644 $(GENERATED)/headstartd.service $(DESTDIR)$(LIBDIR)/systemd/system/headstartd.service
 	$(INSTALL) -D -m 0644 config/headstart.toml $(DESTDIR)$(LIBDIR)/headstart/headstart.toml
 	$(INSTALL) -D -m 0644 config/org.headstart1.conf $(DESTDIR)$(DATADIR)/dbus-1/system.d/org.headstart1.conf

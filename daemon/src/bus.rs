@@ -8,6 +8,7 @@ mod desktop;
 mod error;
 mod gpu;
 mod holders;
+mod hook;
 mod host;
 mod manager;
 mod mirror;
@@ -31,7 +32,7 @@ pub use error::Error;
 use manager::Manager;
 use mirror::Mirror;
 pub use path::{desktop_path, gpu_path};
-pub use port::{Decision, Format, HistoryPort, Import, Imported, Pending};
+pub use port::{Candidate, Decision, Format, HistoryPort, HostPort, Import, Imported, Pending};
 
 /// The bus name.
 pub const NAME: &str = "org.headstart1";
@@ -142,6 +143,8 @@ pub struct Ports {
     pub messages: mpsc::Sender<Message>,
     /// The history on disk.
     pub history: Arc<dyn HistoryPort>,
+    /// The host, for what no round has to do with.
+    pub host: Arc<dyn HostPort>,
     /// Decisions as they are made, for the signal `Decision`.
     pub decisions: broadcast::Receiver<Decision>,
 }
@@ -163,6 +166,7 @@ pub async fn publish(connection: Connection, mut ports: Ports) -> Result<Service
     let (mirror, shown) = Mirror::new(connection.clone());
     server.at(ROOT, ObjectManager).await?;
     server.at(ROOT, Manager::new(connection.clone(), &ports)).await?;
+    server.at(ROOT, hook::Hook::new(ports.messages.clone())).await?;
     server.at(path::HOST, host::Host::new((), shown)).await?;
     let mut service = Service {
         mirror,

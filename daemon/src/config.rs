@@ -5,8 +5,9 @@
 //! anything, and nothing else in the program knows TOML.
 
 mod document;
-mod duration;
+pub(crate) mod duration;
 mod fragment;
+mod gpu;
 pub mod simulation;
 mod value;
 mod write;
@@ -15,7 +16,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use headstart_core::desktop::Rule;
-use headstart_core::id::GpuId;
 use headstart_core::policy::Policy;
 use headstart_core::unit::Span;
 use jiff::civil;
@@ -23,6 +23,10 @@ use jiff::tz::TimeZone;
 
 use self::document::Problem;
 use self::fragment::Fragment;
+
+pub(crate) use self::document::suggest;
+pub(crate) use self::fragment::LONGEST_LEAD;
+pub use self::gpu::{GpuEntry, ProfileEntry, Select};
 use crate::status::Mode;
 
 /// Folders that hold `headstart.toml` and `headstart.toml.d/*.toml`, each overriding the ones before it.
@@ -43,8 +47,10 @@ pub struct Config {
     pub poll: Span,
     /// What the `[[desktop]]` entries say, in the order of the files: of each setting the last fitting rule that has it wins.
     pub desktop_rules: Vec<Rule>,
-    /// PFs the administrator gave to headstart; each once, in order of address.
-    pub gpus: Vec<GpuId>,
+    /// GPUs the administrator gave to headstart, in the order of the files; of two entries about the same GPUs the last is left.
+    pub gpus: Vec<GpuEntry>,
+    /// Where libvirt is.
+    pub libvirt_uri: String,
     /// The files it came from, in the order they were read.
     pub files: Vec<PathBuf>,
 }
@@ -121,6 +127,7 @@ impl Default for Config {
             poll: Span::seconds(30),
             desktop_rules: Vec::new(),
             gpus: Vec::new(),
+            libvirt_uri: "qemu:///system".to_owned(),
             files: Vec::new(),
         }
     }

@@ -1,12 +1,17 @@
 //! The host as a thing to look at and to act on: the one port between decisions and the world.
 
+pub mod desktop_xml;
+pub mod domain_xml;
 pub mod hardware;
 mod holders;
+pub mod hook_xml;
+pub mod libvirt;
 mod mdev;
 mod nvidia;
 mod nvml;
 mod pci;
 mod profile;
+pub mod real;
 pub mod sim;
 mod sriov;
 pub mod sysfs;

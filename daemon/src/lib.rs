@@ -7,14 +7,17 @@ pub mod clock;
 pub mod config;
 pub mod history_port;
 pub mod host;
+pub mod host_port;
 pub mod log;
 pub mod message;
+pub mod monitor;
 pub mod reconcile;
 pub mod simulation;
 pub mod status;
 pub mod store;
 pub mod systemd;
 pub mod trace_file;
+pub mod world;
 
 /// So that test support can be shared with the tests of the command, which see this package from outside.
 #[cfg(test)]

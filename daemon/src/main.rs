@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use headstart_core::desktop::MissingGpu;
 use headstart_core::trace::Row;
 use headstart_core::unit::Time;
 use headstartd::bus::{self, BusChoice, Ports};
-use headstartd::clock::Clock;
 use headstartd::config::Config;
 use headstartd::config::simulation::Simulation as SimulationFile;
 use headstartd::history_port::StorePort;
-use headstartd::host::Host;
+use headstartd::monitor;
 use headstartd::reconcile::memory::{Memory, Settings};
 use headstartd::reconcile::{Parts, Reconcile, learning};
-use headstartd::simulation::{DEFAULT_LENGTH, Simulation, Trace};
+use headstartd::simulation::{DEFAULT_LENGTH, Trace};
 use headstartd::store::{Record, Source, Store};
 use headstartd::systemd::{self, Systemd};
+use headstartd::world::{Play, World};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -150,35 +151,48 @@ fn remember(store: &Store, rows: Vec<Row>) {
     }
 }
 
+/// The hook asks about domains that bear a mark of ours. A desktop that only the configuration knows bears none before it has a device;
+/// if such a one must not start without, a file says that it has to ask about all. It goes with systemd's run-time folder.
+fn ask_about_all(config: &Config) {
+    let blocks = config.desktop_rules.iter().any(|rule| rule.settings.missing_gpu == Some(MissingGpu::Block));
+    let Some(folder) = std::env::var_os("RUNTIME_DIRECTORY").filter(|_| blocks) else { return };
+    let file = PathBuf::from(folder).join("ask-about-all");
+    if let Err(error) = std::fs::write(&file, "") {
+        tracing::warn!(
+            "{}: cannot be written ({error}): the hook does not ask about desktops without a device",
+            file.display()
+        );
+    }
+}
+
 async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>) -> anyhow::Result<()> {
-    let file = file.context(
-        "this version drives simulated hardware only: give it --simulate FILE (config/demo-host.toml is an example)",
-    )?;
     // Before anything is touched: another headstartd may be at work.
     let connection = bus::connect(&arguments.bus).await?;
     bus::check_free(&connection).await?;
-    let mut past = Vec::new();
-    let mut future = Vec::new();
-    let start = arguments.start.map(Time::from_timestamp).or(file.start);
-    if let Some(trace) = &arguments.trace {
-        let trace = Trace::read(trace)?;
-        (past, future) = start.map_or_else(|| (Vec::new(), trace.rows.clone()), |start| trace.clone().split(start));
-    }
+    let trace = arguments.trace.as_deref().map(Trace::read).transpose()?;
     let path = arguments.history.unwrap_or(config.history.path.clone());
     let store = Store::open(&path, config.history.retention)?;
-    remember(&store, past);
-    store.flush().await;
-    let simulation = Simulation::new(&file, future, start, arguments.speed, arguments.simulate_state.as_deref())?;
-    let clock = Clock::Virtual(simulation.clock.clone());
     let zone = config.forecast.time_zone.rules().clone();
+    let zone_name = zone.iana_name().unwrap_or_default().to_owned();
+    let (to_loop, messages) = mpsc::channel(MESSAGES);
+    let world = match file {
+        Some(file) => {
+            let start = arguments.start.map(Time::from_timestamp);
+            let play = Play { file, trace, start, speed: arguments.speed, state: arguments.simulate_state };
+            World::simulated(play, &zone_name)?
+        }
+        None => World::real(&config, &zone_name, to_loop.clone()).await,
+    };
+    remember(&store, world.past);
+    store.flush().await;
+    let (clock, subjects) = (world.clock, world.subjects);
+    let is_real = world.simulation.is_none();
     let settings = Settings {
         policy: config.policy.clone(),
         rules: config.desktop_rules.clone(),
         zone: zone.clone(),
         mode: config.mode,
     };
-    let zone_name = zone.iana_name().unwrap_or_default().to_owned();
-    let subjects = Simulation::subjects(&file, &zone_name);
     let history = learning::learn(store.path(), &subjects, clock.now())?;
     let model_path = path.with_file_name("model.json");
     let mut memory = Memory::new(history, learning::kept(&model_path).unwrap_or_default());
@@ -186,17 +200,15 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     memory.leads = learning::learn_leads(store.path(), clock.now())?;
     memory.reported = learning::still_reported(store.open_sessions(), clock.now());
 
-    let (to_loop, messages) = mpsc::channel(MESSAGES);
     let (status, shown) = watch::channel(Arc::default());
     let (decisions, told) = broadcast::channel(DECISIONS);
     let history = Arc::new(StorePort::new(store.clone(), zone));
-    let ports = Ports { status: shown.clone(), messages: to_loop.clone(), history, decisions: told };
-    let host: Arc<dyn Host> = simulation.host.clone();
+    let ports = Ports { status: shown.clone(), messages: to_loop.clone(), history, host: world.port, decisions: told };
     let reconcile = Reconcile::new(
         Parts {
-            host,
+            host: world.host,
             clock,
-            simulation: Some(simulation),
+            simulation: world.simulation,
             settings,
             zone_name,
             poll: config.poll,
@@ -211,6 +223,10 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
         },
         memory,
     );
+    ask_about_all(&config);
+    if is_real {
+        tokio::spawn(monitor::watch(to_loop));
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let service = async {

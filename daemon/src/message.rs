@@ -1,8 +1,20 @@
 //! What others may tell the loop. A message changes an input or says "look again"; it never acts by itself.
 
+use headstart_core::hook::Operation;
 use headstart_core::id::{DesktopName, UserName};
 use headstart_core::request::Wish;
 use tokio::sync::oneshot;
+
+/// What libvirt's hook is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The domain may go on.
+    pub allowed: bool,
+    /// For libvirt's log and, if it may not, for whoever started it; empty: nothing to say.
+    pub note: String,
+    /// The definition to be used instead; empty: as it was.
+    pub xml: String,
+}
 
 /// One message to the loop.
 #[derive(Debug)]
@@ -60,6 +72,20 @@ pub enum Message {
         desktop: DesktopName,
         /// The text.
         reply: oneshot::Sender<Option<String>>,
+    },
+    /// libvirt is about to start a domain and waits for the answer; until then it answers nobody about it.
+    Hook {
+        /// What it is about to do.
+        operation: Operation,
+        /// The definition that it is about to use.
+        xml: String,
+        /// To the hook.
+        reply: oneshot::Sender<Told>,
+    },
+    /// libvirt says that a domain is off and its devices are free.
+    Stopped {
+        /// Which domain.
+        domain: DesktopName,
     },
     /// Look again.
     Reconcile,

@@ -3,12 +3,13 @@
 //! Wait for a wake-up, drain the rest; look at the host; decide; publish; apply what the round allows; sleep. Start, crash,
 //! reboot and reload are this loop and nothing else.
 
+mod hooks;
 pub mod learning;
 pub mod memory;
 mod publish;
 pub mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use headstart_core::desktop::Desktop;
 use headstart_core::forecast::Model;
 use headstart_core::history::History;
-use headstart_core::id::{DesktopName, DomainUuid, Subject};
+use headstart_core::id::{DesktopName, DomainUuid};
 use headstart_core::plan::{Reason, Standing};
 use headstart_core::request::Way;
 use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError, our_hostdev};
@@ -35,6 +36,7 @@ use crate::simulation::Simulation;
 use crate::status::{Hold, Mode, Status};
 use crate::store::{self, Record, Source, Store};
 use crate::systemd::Systemd;
+use hooks::Hooks;
 use learning::Subjects;
 use memory::{Memory, Reported, Round, Settings, is_news};
 
@@ -44,6 +46,9 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(20);
 const STEP_DEADLINE: Duration = Duration::from_secs(300);
 /// In a simulation nothing takes real time, so a step that takes this long hangs.
 const SIMULATED_STEP_DEADLINE: Duration = Duration::from_millis(500);
+/// So many messages are put by during a look; more wait where they are, and then callers are told to come again.
+const MOST_PUT_BY: usize = 256;
+
 /// What the loop is made of.
 pub struct Parts {
     /// The host.
@@ -87,6 +92,8 @@ struct InFlight {
     step: Step,
     since: Instant,
     told: bool,
+    /// It has ended, and the loop has not come round to that yet.
+    ended: bool,
 }
 
 /// What was learned off the loop.
@@ -111,6 +118,9 @@ pub struct Reconcile {
     verdicts: BTreeMap<DomainUuid, Reason>,
     rounds: u64,
     announced_end: bool,
+    hooks: Hooks,
+    /// What came while the host was being looked at and can wait until that is over.
+    put_by: VecDeque<Wake>,
 }
 
 /// What woke the loop. It goes to the log only.
@@ -119,6 +129,7 @@ enum Wake {
     Done(Done),
     Learned(Learned),
     Deadline,
+    Hooks,
 }
 
 impl Reconcile {
@@ -139,6 +150,8 @@ impl Reconcile {
             verdicts: BTreeMap::new(),
             rounds: 0,
             announced_end: false,
+            hooks: Hooks::default(),
+            put_by: VecDeque::new(),
         }
     }
 
@@ -147,8 +160,9 @@ impl Reconcile {
         if !self.memory.model.is_fitted() {
             self.start_fit();
         }
+        let mut last: Option<Round> = None;
         loop {
-            let round = self.round().await;
+            let round = self.round(last.as_ref()).await;
             self.parts.systemd.alive();
             if self.parts.exit_at_end && self.parts.simulation.as_ref().is_some_and(Simulation::is_over) {
                 tracing::info!("the trace is over");
@@ -161,9 +175,12 @@ impl Reconcile {
                 match wake {
                     Wake::Message(None) => return,
                     Wake::Message(Some(message)) => self.take(message, &round),
-                    Wake::Done(done) => again |= self.finish(done),
+                    Wake::Done(done) => {
+                        self.note_ended(&done);
+                        again |= self.finish(done);
+                    }
                     Wake::Learned(learned) => self.take_learned(learned),
-                    Wake::Deadline => {}
+                    Wake::Deadline | Wake::Hooks => {}
                 }
                 // Drain the rest, so that a burst of wake-ups costs one look.
                 match self.try_wake() {
@@ -172,15 +189,17 @@ impl Reconcile {
                 }
             }
             tracing::trace!(again, "next round");
+            self.settle_hooks(&round);
+            last = Some(round);
         }
     }
 
     /// One round: look, decide, tell, do.
-    async fn round(&mut self) -> Round {
+    async fn round(&mut self, last: Option<&Round>) -> Round {
         if let Some(simulation) = &mut self.parts.simulation {
             simulation.play();
         }
-        let observed = self.look().await;
+        let observed = self.look(last).await;
         let now = self.parts.clock.now();
         self.rounds += 1;
         let busy = self.busy();
@@ -194,6 +213,7 @@ impl Reconcile {
         for step in round.steps.clone() {
             self.start(step, &round);
         }
+        self.settle_hooks(&round);
         if now >= self.next_fit {
             self.next_fit = next_at(self.parts.refit_at, &self.parts.settings, now);
             self.parts.store.delete_old(now);
@@ -204,20 +224,49 @@ impl Reconcile {
         round
     }
 
-    /// Looks at the host on a worker thread.
-    async fn look(&self) -> headstart_core::observed::Observed {
+    /// Looks at the host on a worker thread. libvirt tells nothing of a domain whose hook waits for us, so hooks are answered meanwhile,
+    /// from the last round.
+    async fn look(&mut self, last: Option<&Round>) -> headstart_core::observed::Observed {
         let host = Arc::clone(&self.parts.host);
-        let look = tokio::task::spawn_blocking(move || host.observe());
-        match tokio::time::timeout(LOOK_DEADLINE, look).await {
-            Ok(Ok(observed)) => observed,
-            _ => headstart_core::observed::Observed {
-                gaps: [headstart_core::observed::Gap::Domains].into(),
-                problems: vec![headstart_core::observed::Problem {
-                    object: "host".into(),
-                    text: format!("it could not be looked at within {} s; nothing is changed", LOOK_DEADLINE.as_secs()),
-                }],
-                ..Default::default()
-            },
+        let made_before = self.hooks.made();
+        let mut look = tokio::task::spawn_blocking(move || host.observe());
+        let deadline = Instant::now() + LOOK_DEADLINE;
+        let mut open = true;
+        loop {
+            let hook = self.hooks.deadline();
+            tokio::select! {
+                looked = &mut look => match looked {
+                    Ok(observed) => {
+                        self.hooks.seen(made_before);
+                        return observed;
+                    }
+                    Err(_) => break,
+                },
+                () = tokio::time::sleep_until(deadline) => break,
+                () = hooks::at(hook) => {}
+                Some(done) = self.done.1.recv() => {
+                    self.note_ended(&done);
+                    self.put_by.push_back(Wake::Done(done));
+                }
+                message = self.parts.messages.recv(), if open && self.put_by.len() < MOST_PUT_BY => match (message, last) {
+                    (Some(message @ (Message::Hook { .. } | Message::Stopped { .. })), Some(round)) => self.take(message, round),
+                    (message, _) => {
+                        open = message.is_some();
+                        self.put_by.push_back(Wake::Message(message));
+                    }
+                },
+            }
+            if let Some(round) = last {
+                self.settle_hooks(round);
+            }
+        }
+        headstart_core::observed::Observed {
+            gaps: [headstart_core::observed::Gap::Domains].into(),
+            problems: vec![headstart_core::observed::Problem {
+                object: "host".into(),
+                text: format!("it could not be looked at within {} s; nothing is changed", LOOK_DEADLINE.as_secs()),
+            }],
+            ..Default::default()
         }
     }
 
@@ -234,7 +283,7 @@ impl Reconcile {
     fn start(&mut self, step: Step, round: &Round) {
         tracing::debug!("{}", describe(&step, round));
         let (host, sender) = (Arc::clone(&self.parts.host), self.done.0.clone());
-        self.in_flight.push(InFlight { step: step.clone(), since: Instant::now(), told: false });
+        self.in_flight.push(InFlight { step: step.clone(), since: Instant::now(), told: false, ended: false });
         tokio::task::spawn_blocking(move || {
             let result = host.apply(&step);
             // The receiver is gone only when the daemon ends.
@@ -264,6 +313,10 @@ impl Reconcile {
 
     /// Waits for whatever comes first.
     async fn wait(&mut self, deadline: Option<Time>, round: &Round) -> Wake {
+        if let Some(wake) = self.put_by.pop_front() {
+            return wake;
+        }
+        let hook = self.hooks.deadline();
         let began = Instant::now();
         let sleep = self.sleep_length(deadline);
         let waiting_for_steps = self.parts.clock.is_virtual() && self.in_flight.iter().any(|flight| !flight.told);
@@ -273,6 +326,7 @@ impl Reconcile {
                 done = self.done.1.recv() => break done.map_or(Wake::Deadline, Wake::Done),
                 learned = self.learned.1.recv() => break learned.map_or(Wake::Deadline, Wake::Learned),
                 message = self.parts.messages.recv() => break Wake::Message(message),
+                () = hooks::at(hook) => break Wake::Hooks,
                 // No wake-up: the loop waits on, and nothing is looked at.
                 () = self.parts.systemd.due() => self.parts.systemd.alive(),
                 () = tokio::time::sleep_until(began + sleep) => {
@@ -316,6 +370,9 @@ impl Reconcile {
     }
 
     fn try_wake(&mut self) -> Option<Wake> {
+        if let Some(wake) = self.put_by.pop_front() {
+            return Some(wake);
+        }
         if let Ok(done) = self.done.1.try_recv() {
             return Some(Wake::Done(done));
         }
@@ -389,6 +446,10 @@ impl Reconcile {
                 let text = publish::explanation(&self.memory, &self.parts.settings, round, &desktop);
                 let _ = reply.send(text);
             }
+            Message::Hook { operation, xml, reply } => self.take_hook(operation, xml, reply, round),
+            Message::Stopped { domain } => {
+                self.memory.starting.retain(|_, starting| starting.domain.name != domain);
+            }
             Message::Reconcile => {}
             Message::HistoryImported => self.learn_again(),
         }
@@ -405,22 +466,6 @@ impl Reconcile {
             Err(error) => tracing::error!("the history cannot be read again: {}", chain(&error)),
         });
         self.start_fit();
-    }
-
-    fn subjects(&self, round: Option<&Round>) -> Subjects {
-        let mut subjects = Subjects { zone: self.parts.zone_name.clone(), ..Subjects::default() };
-        let desktops: Vec<&Desktop> = round.map_or_else(Vec::new, |round| round.desktops.values().collect());
-        for desktop in desktops {
-            if let Subject::Pool(pool) = &desktop.subject {
-                subjects.pools.push((desktop.name.clone(), pool.clone()));
-            }
-            if let Some(zone) = desktop.time_zone.iana_name().filter(|zone| *zone != self.parts.zone_name) {
-                subjects.zones.push((desktop.name.clone(), zone.to_owned()));
-            }
-        }
-        subjects.pools.sort();
-        subjects.zones.sort();
-        subjects
     }
 
     fn start_fit(&mut self) {
@@ -461,7 +506,7 @@ impl Reconcile {
 
     /// Puts what happened into the history on disk.
     fn record(&mut self, round: &Round) {
-        self.memory.subjects = self.subjects(Some(round));
+        self.memory.subjects = Subjects::of_desktops(round.desktops.values(), &self.parts.zone_name);
         for (uuid, what) in &round.happened {
             let Some(desktop) = round.desktops.get(uuid) else { continue };
             let name = desktop.name.clone();

@@ -247,6 +247,8 @@ fn domain(domain: &file::SimulatedDomain) -> SimDomain {
             time_zone: domain.time_zone.as_ref().map(|zone| zone.rules().clone()),
             lead: None,
             preallocate: None,
+            missing_gpu: None,
+            presence: None,
         }),
         boot: domain.boot,
         refuses_unplug: domain.guest_refuses_unplug,

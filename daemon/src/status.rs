@@ -135,6 +135,8 @@ pub struct DesktopStatus {
     pub lead: Span,
     /// Why it is as it is: the forecast, the rule, the blocker.
     pub reason: String,
+    /// What holds for it, from its metadata and from the configuration.
+    pub settings: headstart_core::desktop::Settings,
     /// What a request would be answered from the current plan.
     pub offer: headstart_core::request::Offer,
     /// What is wrong with this desktop.

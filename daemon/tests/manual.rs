@@ -37,7 +37,7 @@ fn the_exit_status_is_as_the_manual_says() {
     let (good, bad) = (good.to_string_lossy(), bad.to_string_lossy());
     for (arguments, status, said) in [
         (&["--config", &*good, "--check-config"][..], 0, ""),
-        (&["--config", &good], 1, "--simulate FILE"),
+        (&["--config", &good, "--bus", "unix:path=/nonexistent/bus"], 1, "cannot connect to"),
         (&["--config", &good, "--speed", "1"], 2, "--simulate <FILE>"),
         (&["--config", &bad, "--check-config"], 78, "did you mean `mode`?"),
         (&["--config", &good, "--simulate", &bad], 78, "unknown key `mod`"),

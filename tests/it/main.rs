@@ -8,6 +8,7 @@
 mod bus;
 mod command;
 mod configuration;
+mod hook;
 mod host;
 mod kill;
 mod lonely;

@@ -6,16 +6,30 @@ use crate::client::Client;
 use crate::screen::{Screen, Tone, cell, lines_of};
 use crate::snapshot::{Gpu, Snapshot};
 
-/// Shows all GPUs.
-pub(crate) async fn run(client: &Client, screen: &Screen) -> anyhow::Result<()> {
-    let snapshot = client.snapshot().await?;
-    if screen.json { screen.put_json(&snapshot.gpus) } else { screen.put(&draw(&snapshot, screen)) }
+/// All GPUs and what is on them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Propose entries of the configuration for GPUs that headstart could have, instead
+    #[arg(long)]
+    adopt: bool,
+}
+
+impl Arguments {
+    /// Shows all GPUs, or proposes some.
+    pub(crate) async fn run(&self, client: &Client, screen: &Screen) -> anyhow::Result<()> {
+        if self.adopt {
+            return crate::adopt::run(client, screen).await;
+        }
+        let snapshot = client.snapshot().await?;
+        if screen.json { screen.put_json(&snapshot.gpus) } else { screen.put(&draw(&snapshot, screen)) }
+    }
 }
 
 /// One paragraph per GPU.
 pub(crate) fn draw(snapshot: &Snapshot, screen: &Screen) -> String {
     if snapshot.gpus.is_empty() {
-        return "No GPU is managed: name them in /etc/headstart/headstart.toml\n".to_owned();
+        return "No GPU is managed: `headstart gpus --adopt` proposes entries for /etc/headstart/headstart.toml\n"
+            .to_owned();
     }
     let paragraphs: Vec<String> = snapshot.gpus.iter().map(|gpu| paragraph(gpu, screen)).collect();
     paragraphs.join("\n")

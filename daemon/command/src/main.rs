@@ -2,10 +2,13 @@
 //!
 //! Thin: each subcommand is a call or two and a screen. What is decided, and why, comes from the daemon.
 
+mod adopt;
 mod backtest;
+mod capture;
 mod client;
 mod clock;
 mod completions;
+mod desktop;
 mod desktops;
 mod explain;
 mod forecast;
@@ -59,8 +62,10 @@ enum Command {
     Status,
     /// All desktops
     Desktops,
+    /// What a domain says of itself as a desktop, and changes of it
+    Desktop(desktop::Arguments),
     /// All GPUs and what is on them
-    Gpus,
+    Gpus(gpus::Arguments),
     /// Why a desktop is as it is
     Explain(explain::Arguments),
     /// A picture of a desktop's next 24 hours
@@ -83,6 +88,8 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     /// Invent a login trace: people with habits, seeded
     GenerateTrace(generate::Arguments),
+    /// Write what this host looks like to headstart, without names, for a bug report or a test
+    Capture(capture::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Write manual pages into a folder
@@ -106,6 +113,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Completions(arguments) => arguments.run(),
         Command::Man(arguments) => arguments.run(),
+        Command::Capture(arguments) => arguments.run(&Screen::of_stdout(cli.json)),
         Command::Backtest(arguments) => backtest::run(&arguments, cli.json).map(|()| ExitCode::SUCCESS),
         Command::GenerateTrace(arguments) => generate::run(&arguments).map(|()| ExitCode::SUCCESS),
         command => {
@@ -121,7 +129,8 @@ async fn ask(command: Command, bus: &str, screen: &Screen) -> anyhow::Result<Exi
     match command {
         Command::Status => status::run(&client, screen).await?,
         Command::Desktops => desktops::run(&client, screen).await?,
-        Command::Gpus => gpus::run(&client, screen).await?,
+        Command::Desktop(arguments) => arguments.run(&client, screen).await?,
+        Command::Gpus(arguments) => arguments.run(&client, screen).await?,
         Command::Explain(arguments) => arguments.run(&client, screen).await?,
         Command::Forecast(arguments) => arguments.run(&client, screen).await?,
         Command::Request(arguments) => return arguments.run(&client, screen).await,
@@ -131,7 +140,11 @@ async fn ask(command: Command, bus: &str, screen: &Screen) -> anyhow::Result<Exi
         Command::Import(arguments) => arguments.run(&client, screen).await?,
         Command::Export(arguments) => arguments.run(&client, screen).await?,
         Command::Watch(arguments) => arguments.run(&client, screen).await?,
-        Command::Completions(_) | Command::Man(_) | Command::Backtest(_) | Command::GenerateTrace(_) => {
+        Command::Capture(_)
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::Backtest(_)
+        | Command::GenerateTrace(_) => {
             unreachable!("they need no bus and were run before")
         }
     }

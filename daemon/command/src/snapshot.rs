@@ -141,7 +141,7 @@ impl Properties {
     }
 
     /// A text; none if it is empty.
-    fn text(&mut self, name: &str) -> zbus::Result<Option<String>> {
+    pub(crate) fn text(&mut self, name: &str) -> zbus::Result<Option<String>> {
         self.take(name).map(|text: String| Some(text).filter(|text| !text.is_empty()))
     }
 

@@ -139,7 +139,15 @@ impl Judge<'_> {
                 on_an_instance(on, profile, *start)?;
                 must(on.vfs.contains(vf), "no VF of this PF")?;
                 must(!on.vgpus.contains_key(&DeviceId::Vf(*vf)), "the VF has a type already")?;
-                must(self.named_by(DeviceId::Vf(*vf)).is_empty(), "a domain names the VF")?;
+                let names = self.named_by(DeviceId::Vf(*vf));
+                // libvirt waits for it on behalf of the one domain that names it, so nobody else is given it.
+                if let [domain] = names.as_slice()
+                    && domain.power == Power::Starting
+                    && domain.hostdevs.iter().any(|hostdev| hostdev.ours && hostdev.device == DeviceId::Vf(*vf))
+                {
+                    return Ok(());
+                }
+                must(names.is_empty(), "a domain names the VF")?;
                 must(!no_list, "the list of domains was not read, and one may name the VF")
             }
             Step::SetNumVfs { gpu, vfs } => {

@@ -3,13 +3,18 @@
 //! Settings come from the domain's metadata and from name patterns in the configuration; the metadata, nearer to the
 //! desktop, wins. Not here: parsing either of them.
 
+mod change;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub use change::{BadChange, Change, Key, LONGEST_LEAD, PRIORITIES};
 
 use jiff::tz::TimeZone;
 
 use crate::id::{DesktopName, DomainUuid, PoolName, ProfileName, Subject, UserName};
 use crate::observed::Domain;
+use crate::presence::Presence;
 use crate::unit::Span;
 
 /// When and how a desktop gets its device.
@@ -34,6 +39,22 @@ impl fmt::Display for AttachMode {
     }
 }
 
+/// Neither of the two words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("missing-gpu {0:?} is not known: use start or block")]
+pub struct BadMissingGpu(String);
+
+impl FromStr for MissingGpu {
+    type Err = BadMissingGpu;
+    fn from_str(text: &str) -> Result<Self, BadMissingGpu> {
+        match text {
+            "start" => Ok(Self::Start),
+            "block" => Ok(Self::Block),
+            _ => Err(BadMissingGpu(text.to_owned())),
+        }
+    }
+}
+
 /// Not an attach mode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("attach mode {0:?} is not known: use cold, live or request")]
@@ -48,6 +69,25 @@ impl FromStr for AttachMode {
             "request" => Ok(Self::Request),
             _ => Err(BadAttachMode(text.to_owned())),
         }
+    }
+}
+
+/// What becomes of a start when the GPU that the desktop's definition names cannot be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingGpu {
+    /// The start is not refused; whether it succeeds is libvirt's affair.
+    #[default]
+    Start,
+    /// The hook refuses the start, with the reason.
+    Block,
+}
+
+impl fmt::Display for MissingGpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MissingGpu::Start => "start",
+            MissingGpu::Block => "block",
+        })
     }
 }
 
@@ -70,6 +110,10 @@ pub struct Settings {
     pub lead: Option<Span>,
     /// Whether anything may be done ahead.
     pub preallocate: Option<bool>,
+    /// Whether a missing GPU blocks its start.
+    pub missing_gpu: Option<MissingGpu>,
+    /// Whose silence means that nobody is there.
+    pub presence: Option<Presence>,
 }
 
 impl Settings {
@@ -91,6 +135,8 @@ impl Settings {
             time_zone: self.time_zone.or_else(|| other.time_zone.clone()),
             lead: self.lead.or(other.lead),
             preallocate: self.preallocate.or(other.preallocate),
+            missing_gpu: self.missing_gpu.or(other.missing_gpu),
+            presence: self.presence.or(other.presence),
         }
     }
 }
@@ -173,6 +219,10 @@ pub struct Desktop {
     pub lead: Option<Span>,
     /// Whether anything may be done ahead.
     pub preallocate: bool,
+    /// Whether a missing GPU blocks its start.
+    pub missing_gpu: MissingGpu,
+    /// Whose silence means that nobody is there.
+    pub presence: Presence,
 }
 
 /// Why a domain that opted in cannot be managed.
@@ -209,6 +259,8 @@ pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Resu
         time_zone: settings.time_zone.unwrap_or_else(|| default_zone.clone()),
         lead: settings.lead,
         preallocate: settings.preallocate.unwrap_or(true),
+        missing_gpu: settings.missing_gpu.unwrap_or_default(),
+        presence: settings.presence.unwrap_or_default(),
     }))
 }
 
@@ -256,6 +308,7 @@ mod tests {
             power: Power::Off,
             hostdevs: Vec::new(),
             login: Login::None,
+            screen: Login::None,
             settings: None,
         };
         let zone = TimeZone::UTC;
@@ -266,6 +319,11 @@ mod tests {
         ];
         let desktop = resolve(&domain, &rules, &zone).unwrap().unwrap();
         assert_eq!((desktop.priority, desktop.profiles[0].as_str()), (1, "B"));
+        assert_eq!(
+            desktop.missing_gpu,
+            MissingGpu::Start,
+            "nobody is kept out of his desktop unless somebody wants it"
+        );
         domain.settings = Some(settings(Some(7), "C"));
         let desktop = resolve(&domain, &rules, &zone).unwrap().unwrap();
         assert_eq!((desktop.priority, desktop.profiles[0].as_str()), (7, "C"));

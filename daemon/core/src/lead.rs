@@ -72,6 +72,8 @@ mod tests {
             time_zone: jiff::tz::TimeZone::UTC,
             lead: None,
             preallocate: true,
+            missing_gpu: crate::desktop::MissingGpu::Start,
+            presence: crate::presence::Presence::Agent,
         };
         let (mut leads, policy) = (Leads::default(), Policy::default());
         assert_eq!(leads.lead(&desktop, &policy), Span::minutes(3));

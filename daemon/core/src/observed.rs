@@ -13,6 +13,8 @@ use crate::unit::Time;
 pub enum Power {
     /// Shut off: its definition can be changed.
     Off,
+    /// libvirt prepares its process and waits for nobody: what its definition names must be there now, and neither can be changed.
+    Starting,
     /// Runs.
     Running {
         /// The guest is up as far as can be told; devices can be plugged, users can log in.
@@ -76,8 +78,10 @@ pub struct Domain {
     pub power: Power,
     /// What it names.
     pub hostdevs: Vec<Hostdev>,
-    /// Whether somebody is there.
+    /// Whether somebody is there, by the word of its guest; when all is known, by all words together ([`crate::presence`]).
     pub login: Login,
+    /// Whether somebody looks at one of its screens.
+    pub screen: Login,
     /// What its metadata says; none if it does not opt in.
     pub settings: Option<Settings>,
 }
@@ -135,6 +139,16 @@ impl Observed {
     pub fn sees_all_gpus(&self) -> bool {
         let gap = self.gaps.iter().any(|gap| matches!(gap, Gap::Gpu(_)));
         !gap && self.gpus.values().all(|gpu| !matches!(gpu.state, GpuState::Unknown(_)))
+    }
+
+    /// PFs that cannot be worked with yet, or not any more: not seen, not read, or without their driver.
+    pub fn unsettled(&self) -> Vec<GpuId> {
+        let gaps = self.gaps.iter().filter_map(|gap| match gap {
+            Gap::Gpu(gpu) => Some(*gpu),
+            Gap::Domains => None,
+        });
+        let not_ready = self.gpus.values().filter(|gpu| gpu.state != GpuState::Ready).map(|gpu| gpu.address);
+        gaps.chain(not_ready).collect()
     }
 
     /// The PF on which a device lives.

@@ -202,8 +202,10 @@ impl<'a> Planner<'a> {
             let reason = Reason::Quarantined { why: why.clone() };
             return if hostdev.is_some() { Claim::HandsOff(reason) } else { Claim::Nothing(reason) };
         }
-        if let Power::Unknown(why) = &domain.power {
-            return Claim::HandsOff(Reason::Unknown { why: why.clone() });
+        match &domain.power {
+            Power::Unknown(why) => return Claim::HandsOff(Reason::Unknown { why: why.clone() }),
+            Power::Starting => return Claim::HandsOff(Reason::Starting),
+            _ => {}
         }
         let wish = self.s.standing.get(&desktop.uuid);
         let missing = hostdev.is_some_and(|hostdev| !self.places.contains_key(&hostdev.device));
@@ -424,7 +426,7 @@ impl<'a> Planner<'a> {
                 let plugs = desktop.attach == AttachMode::Live && !refused;
                 plugs || (self.s.policy.shut_down_after_logout && domain.login == Login::None)
             }
-            Power::Unknown(_) => false,
+            Power::Starting | Power::Unknown(_) => false,
         }
     }
 
@@ -448,6 +450,8 @@ impl<'a> Planner<'a> {
         let mut evicted: BTreeSet<DomainUuid> = BTreeSet::new();
         // Who ranks lower can take from fewer: where one found nothing, the next with the same wish need not look.
         let mut hopeless: BTreeSet<(&[ProfileName], bool)> = BTreeSet::new();
+        // Why a wish found no room stays true while room is only taken; asking every GPU for every desktop would cost their product.
+        let mut refused: BTreeMap<&[ProfileName], Reason> = BTreeMap::new();
         for (rank, contender) in contenders.iter().enumerate() {
             let uuid = contender.desktop.uuid;
             let was_evicted = evicted.contains(&uuid);
@@ -484,10 +488,12 @@ impl<'a> Planner<'a> {
             let Some((gpu, profile, victims)) = found else {
                 hopeless.insert(key);
                 if !was_evicted {
-                    self.reasons.insert(uuid, refusal(room, &contender.profiles));
+                    let why = refused.entry(&contender.profiles).or_insert_with(|| refusal(room, &contender.profiles));
+                    self.reasons.insert(uuid, why.clone());
                 }
                 continue;
             };
+            refused.clear();
             for victim in victims {
                 if let Some((address, placed)) = &victim.held {
                     room.free(*address, placed);
@@ -559,9 +565,9 @@ impl<'a> Planner<'a> {
                 offer.gpu = Some(want.gpu);
                 offer.profile = Some(want.profile.clone());
                 offer.wait = Some(if ready { Span::ZERO } else { lead });
-            } else if matches!(reason, Reason::InUse) {
+            } else if matches!(reason, Reason::InUse) || (reason == Reason::Starting && self.held(domain).is_some()) {
                 offer.way = Way::Reserved;
-                offer.wait = Some(Span::ZERO);
+                offer.wait = Some(if reason == Reason::Starting { lead } else { Span::ZERO });
                 if let Some((gpu, placed)) = self.held(domain) {
                     offer.gpu = Some(gpu);
                     offer.profile = placed.profile;

@@ -103,6 +103,17 @@ impl Step {
         }
     }
 
+    /// Whether it takes something away: from a domain, from the host, from whoever is at work.
+    pub fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            Step::RemoveMdev { .. }
+                | Step::ClearVgpuType { .. }
+                | Step::DetachHostdev { .. }
+                | Step::ShutDownDomain { .. }
+        )
+    }
+
     /// One word for configuration files, counters and tests.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -431,7 +442,7 @@ fn can_receive(domain: &Domain, desktop: Option<&Desktop>) -> bool {
     match domain.power {
         Power::Off => true,
         Power::Running { .. } => desktop.is_some_and(|desktop| desktop.attach == AttachMode::Live),
-        Power::Stopping | Power::Unknown(_) => false,
+        Power::Starting | Power::Stopping | Power::Unknown(_) => false,
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) enum Refusal<'a> {
     BadFile(String),
     /// The history said no.
     History(String),
+    /// The host said no.
+    Host(String),
 }
 
 impl From<Refusal<'_>> for Error {
@@ -88,7 +90,7 @@ impl From<Refusal<'_>> for Error {
             }
             Refusal::NoSender => Error::Failed("a hold needs a bus: it ends when its caller leaves".into()),
             Refusal::BadFile(why) => Error::InvalidArgument(why),
-            Refusal::History(why) => Error::Failed(why),
+            Refusal::History(why) | Refusal::Host(why) => Error::Failed(why),
         }
     }
 }

@@ -20,7 +20,7 @@ use zbus::object_server::SignalEmitter;
 use super::error::{Error, Refusal};
 use super::holders::Holders;
 use super::options::{self, Options, Reply};
-use super::port::{HistoryPort, Import};
+use super::port::{HistoryPort, HostPort, Import};
 use super::properties::{probability, seconds, time};
 use crate::message::Message;
 use crate::status::{DesktopStatus, Status};
@@ -37,6 +37,7 @@ pub(super) struct Manager {
     status: watch::Receiver<Arc<Status>>,
     messages: mpsc::Sender<Message>,
     history: Arc<dyn HistoryPort>,
+    host: Arc<dyn HostPort>,
     holders: Holders,
 }
 
@@ -47,6 +48,7 @@ impl Manager {
             status: ports.status.clone(),
             messages: ports.messages.clone(),
             history: ports.history.clone(),
+            host: ports.host.clone(),
             holders: Holders::new(connection, ports.messages.clone()),
         }
     }
@@ -229,6 +231,38 @@ impl Manager {
             (decision.time.unix(), desktop, decision.what, decision.why)
         };
         Ok(decisions.into_iter().map(row).collect())
+    }
+
+    /// GPUs of this host that could be given to headstart: address (s), name (s), driver (s), interface (s: mdev, vfio-variant,
+    /// sriov; empty if it cannot be partitioned as it is), vfs (u), owned (b), note (s).
+    #[zbus(out_args("gpus"))]
+    async fn candidates(&self) -> Result<Vec<Reply>, Error> {
+        let found = self.host.candidates().await.map_err(Refusal::Host)?;
+        Ok(found.iter().map(options::candidate).collect())
+    }
+
+    /// What a domain's metadata says of it as a desktop, and what holds for it with the configuration (empty if it is not
+    /// managed). Keys as in `SetDesktop`; what is not said is absent.
+    #[zbus(out_args("metadata", "effective"))]
+    async fn desktop_settings(&self, domain: &str) -> Result<(Reply, Reply), Error> {
+        let name = DesktopName::new(domain).map_err(Refusal::BadName)?;
+        let own = self.host.settings(name.clone()).await.map_err(Refusal::Host)?;
+        let status = self.now();
+        let effective = status.desktops.get(&name).map(|desktop| options::settings(&desktop.settings));
+        Ok((own.map(|own| options::settings(&own)).unwrap_or_default(), effective.unwrap_or_default()))
+    }
+
+    /// Changes what a domain's metadata says of it as a desktop; a domain that was none becomes one. Settings: user (s), pool (s),
+    /// profiles (as, in order of wish), attach (s: cold, live, request), priority (i), time-zone (s), lead-seconds (u),
+    /// preallocate (b), missing-gpu (s: start, block); unset (as) names those that are taken back, as the configuration spells them.
+    /// Answers what the metadata says now.
+    #[zbus(out_args("metadata"))]
+    async fn set_desktop(&self, domain: &str, settings: &Options) -> Result<Reply, Error> {
+        let name = DesktopName::new(domain).map_err(Refusal::BadName)?;
+        let change = options::change(settings)?;
+        let now = self.host.change_settings(name, change).await.map_err(Refusal::Host)?;
+        self.tell(Message::Reconcile)?;
+        Ok(options::settings(&now))
     }
 
     /// A decision was made; `desktop` is empty if it is about none.

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use headstart_core::id::{ProfileName, UserName};
+use headstart_core::desktop::{Change, Key, LONGEST_LEAD, PRIORITIES, Settings};
+use headstart_core::id::{PoolName, ProfileName, UserName};
 use headstart_core::request::{Answer, Wish};
-use headstart_core::unit::Time;
+use headstart_core::unit::{Span, Time};
 use zbus::wire::{OwnedVariant, Variant};
 
 use super::error::Refusal;
-use super::port::Format;
+use super::port::{Candidate, Format};
 use super::properties::{probability, seconds};
 
 /// Options as they come.
@@ -63,6 +64,126 @@ pub(super) fn since(options: &Options) -> Result<Option<Time>, Refusal<'static>>
     }
 }
 
+/// Options of `SetDesktop`.
+pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
+    known(
+        options,
+        &[
+            "user",
+            "pool",
+            "profiles",
+            "attach",
+            "priority",
+            "time-zone",
+            "lead-seconds",
+            "preallocate",
+            "missing-gpu",
+            "presence",
+            "unset",
+        ],
+        "user (s), pool (s), profiles (as), attach (s), priority (i), time-zone (s), lead-seconds (u), preallocate (b), \
+         missing-gpu (s), presence (s), unset (as)",
+    )?;
+    let profiles = strings(options, "profiles")?.map(|names| names.into_iter().map(ProfileName::new).collect());
+    let set = Settings {
+        user: string(options, "user")?.map(UserName::new).transpose().map_err(Refusal::BadName)?,
+        pool: string(options, "pool")?.map(PoolName::new).transpose().map_err(Refusal::BadName)?,
+        profiles: profiles.transpose().map_err(Refusal::BadName)?,
+        attach: word(options, "attach")?,
+        priority: match options.get("priority").map(|value| &**value) {
+            None => None,
+            Some(Variant::I32(priority)) if PRIORITIES.contains(priority) => Some(*priority),
+            Some(Variant::I32(priority)) => {
+                let (low, high) = (PRIORITIES.start(), PRIORITIES.end());
+                return Err(Refusal::BadOption("priority", format!("{priority} is not from {low} to {high}")));
+            }
+            Some(other) => return Err(wrong("priority", "a whole number (i)", other)),
+        },
+        time_zone: string(options, "time-zone")?.map(time_zone).transpose()?,
+        lead: match options.get("lead-seconds").map(|value| &**value) {
+            None => None,
+            Some(Variant::U32(seconds)) => {
+                let lead = Span::seconds(i64::from(*seconds));
+                if lead > LONGEST_LEAD {
+                    return Err(Refusal::BadOption("lead-seconds", format!("{lead} is longer than {LONGEST_LEAD}")));
+                }
+                Some(lead)
+            }
+            Some(other) => return Err(wrong("lead-seconds", "seconds (u)", other)),
+        },
+        preallocate: match options.get("preallocate").map(|value| &**value) {
+            None => None,
+            Some(Variant::Bool(preallocate)) => Some(*preallocate),
+            Some(other) => return Err(wrong("preallocate", "a boolean (b)", other)),
+        },
+        missing_gpu: word(options, "missing-gpu")?,
+        presence: word(options, "presence")?,
+    };
+    if set.profiles.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Refusal::BadOption("profiles", "it names none; unset it instead".into()));
+    }
+    let mut unset = std::collections::BTreeSet::new();
+    for name in strings(options, "unset")?.unwrap_or_default() {
+        let all: Vec<&str> = Key::ALL.into_iter().map(Key::as_str).collect();
+        let unknown = || Refusal::BadOption("unset", format!("{name:?} is not known; there are: {}", all.join(", ")));
+        unset.insert(Key::of(name).ok_or_else(unknown)?);
+    }
+    Ok(Change { set, unset })
+}
+
+fn time_zone(name: &str) -> Result<jiff::tz::TimeZone, Refusal<'static>> {
+    if name == "system" {
+        return Ok(jiff::tz::TimeZone::system());
+    }
+    jiff::tz::TimeZone::get(name).map_err(|_| {
+        let what = "is no time zone such as \"Europe/Berlin\", or \"system\" (tzdata must be installed)";
+        Refusal::BadOption("time-zone", format!("{name:?} {what}"))
+    })
+}
+
+/// Settings as they are shown: what is not said is absent.
+pub(super) fn settings(settings: &Settings) -> Reply {
+    let mut reply = Reply::new();
+    let mut text = |key: Key, value: Option<String>| {
+        if let Some(value) = value {
+            reply.insert(key.as_str(), value.into());
+        }
+    };
+    text(Key::User, settings.user.as_ref().map(ToString::to_string));
+    text(Key::Pool, settings.pool.as_ref().map(ToString::to_string));
+    text(Key::Attach, settings.attach.map(|attach| attach.to_string()));
+    text(Key::Presence, settings.presence.map(|presence| presence.to_string()));
+    text(Key::MissingGpu, settings.missing_gpu.map(|missing| missing.to_string()));
+    text(Key::TimeZone, settings.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system").to_owned()));
+    if let Some(profiles) = &settings.profiles {
+        let names: Vec<String> = profiles.iter().map(ToString::to_string).collect();
+        reply.insert(Key::Profiles.as_str(), names.into());
+    }
+    if let Some(priority) = settings.priority {
+        reply.insert(Key::Priority.as_str(), priority.into());
+    }
+    if let Some(lead) = settings.lead {
+        reply.insert("lead-seconds", seconds(lead).into());
+    }
+    if let Some(preallocate) = settings.preallocate {
+        reply.insert(Key::Preallocate.as_str(), preallocate.into());
+    }
+    reply
+}
+
+/// A GPU that could be given to headstart.
+pub(super) fn candidate(candidate: &Candidate) -> Reply {
+    Reply::from([
+        ("address", candidate.id.to_string().into()),
+        ("name", candidate.name.clone().into()),
+        ("driver", candidate.driver.clone().unwrap_or_default().into()),
+        ("interface", super::properties::text(candidate.interface.as_ref()).into()),
+        ("vfs", u32::from(candidate.vfs).into()),
+        ("owned", candidate.owned.into()),
+        ("note", candidate.note.clone().unwrap_or_default().into()),
+    ])
+}
+
 /// The answer to a request.
 pub(super) fn answer(answer: &Answer) -> Reply {
     let mut reply = Reply::from([
@@ -93,6 +214,28 @@ fn string<'a>(options: &'a Options, name: &'static str) -> Result<Option<&'a str
         Some(Variant::Str(text)) => Ok(Some(text.as_str())),
         Some(other) => Err(wrong(name, "a string (s)", other)),
     }
+}
+
+/// An option that is one of some words.
+fn word<T>(options: &Options, name: &'static str) -> Result<Option<T>, Refusal<'static>>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    let parsed = string(options, name)?.map(str::parse).transpose();
+    parsed.map_err(|why: T::Err| Refusal::BadOption(name, why.to_string()))
+}
+
+/// An option that is a list of texts.
+fn strings<'a>(options: &'a Options, name: &'static str) -> Result<Option<Vec<&'a str>>, Refusal<'static>> {
+    let Some(value) = options.get(name).map(|value| &**value) else { return Ok(None) };
+    let want = "a list of strings (as)";
+    let Variant::Array(list) = value else { return Err(wrong(name, want, value)) };
+    let text = |item: &'a Variant<'a>| match item {
+        Variant::Str(text) => Ok(text.as_str()),
+        _ => Err(wrong(name, want, value)),
+    };
+    list.iter().map(text).collect::<Result<_, _>>().map(Some)
 }
 
 /// A value of another kind than it must be.

@@ -1,10 +1,14 @@
-//! What the service needs of the history on disk. The store implements it; tests give their own.
+//! What the service needs beside the loop: the history on disk, and of the host what no round has to do with. The daemon implements
+//! them; tests give their own.
 
 use std::fs::File;
 use std::pin::Pin;
 
+use headstart_core::desktop::{Change, Settings};
 use headstart_core::id::DesktopName;
 use headstart_core::unit::Time;
+
+pub use crate::host::hardware::Candidate;
 
 /// An answer that is still to come; the error is text for the caller that names file, line and cause.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -69,4 +73,14 @@ pub trait HistoryPort: Send + Sync {
     fn export(&self, file: File, since: Option<Time>) -> Pending<'_, u64>;
     /// The newest decisions, about one desktop or all, newest first.
     fn decisions(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<Decision>>;
+}
+
+/// The host, for what no round has to do with. Domains are named, be they managed or not.
+pub trait HostPort: Send + Sync {
+    /// GPUs that could be given to headstart, in order of address.
+    fn candidates(&self) -> Pending<'_, Vec<Candidate>>;
+    /// What a domain's metadata says of it as a desktop; none if it does not opt in.
+    fn settings(&self, domain: DesktopName) -> Pending<'_, Option<Settings>>;
+    /// Changes what a domain's metadata says of it as a desktop, in its definition and, if it runs, at once; answers what it says now.
+    fn change_settings(&self, domain: DesktopName, change: Change) -> Pending<'_, Settings>;
 }

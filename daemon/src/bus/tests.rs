@@ -1,8 +1,10 @@
 //! The service on a private bus, over a hand-made status: what a caller sees, and what reaches the loop.
 
 mod calls;
+mod desktops;
 mod files;
 mod holds;
+mod hook;
 mod interface;
 mod name;
 mod policy;

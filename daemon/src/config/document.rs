@@ -228,7 +228,7 @@ impl<'d> Section<'d> {
 }
 
 /// `; did you mean `x`?` if a known word is near, else all that are known.
-pub(in crate::config) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     known.dedup();

@@ -12,7 +12,7 @@ const UNITS: [(i64, &[&str]); 5] = [
 ];
 
 /// Reads numbers with units, largest unit first, each at most once. None: not understood, or too long.
-pub(super) fn parse_span(text: &str) -> Option<Span> {
+pub(crate) fn parse_span(text: &str) -> Option<Span> {
     let mut rest = text.trim();
     let mut largest = i64::MAX;
     let mut total: i64 = 0;
@@ -32,7 +32,7 @@ pub(super) fn parse_span(text: &str) -> Option<Span> {
 }
 
 /// The same, exact, for lengths that are not negative. Weeks are written in days: `400 days` comes back as it was.
-pub(super) fn write_span(span: Span) -> String {
+pub(crate) fn write_span(span: Span) -> String {
     let mut rest = span.as_seconds();
     let mut parts = Vec::new();
     for (seconds, words) in &UNITS[1..] {

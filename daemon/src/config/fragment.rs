@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use headstart_core::desktop::{NamePattern, Rule, Settings};
-use headstart_core::id::GpuId;
 use headstart_core::policy::Policy;
 use headstart_core::unit::{Probability, Span};
 use jiff::civil;
 
 use super::document::{At, Document, Problem, Section};
+use super::gpu::{self, GpuEntry};
 use super::{Config, Forecast, History, Zone, value};
 use crate::status::Mode;
 
@@ -29,12 +29,13 @@ pub(in crate::config) struct Fragment {
     poll: Option<At<Span>>,
     lead_cold: Option<At<Span>>,
     lead_live: Option<At<Span>>,
+    libvirt_uri: Option<At<String>>,
     desktops: Vec<Rule>,
-    gpus: Vec<At<GpuId>>,
+    gpus: Vec<GpuEntry>,
 }
 
-/// A lead time longer than this is a mistake: no desktop boots for hours.
-const LONGEST_LEAD: Span = Span::hours(2);
+/// A lead time longer than this is a mistake.
+pub(crate) const LONGEST_LEAD: Span = headstart_core::desktop::LONGEST_LEAD;
 
 impl Fragment {
     /// Reads a file; its mistakes are added to `problems`.
@@ -68,8 +69,9 @@ impl Fragment {
                 it.lead_live = lead.get("live", value::span(Span::ZERO..=LONGEST_LEAD));
             });
         });
+        top.section("libvirt", |libvirt| it.libvirt_uri = libvirt.get("uri", value::libvirt_uri));
         it.desktops = top.sections("desktop", desktop).into_iter().flatten().collect();
-        it.gpus = top.sections("gpu", |gpu| gpu.need("address", value::pci_address)).into_iter().flatten().collect();
+        it.gpus = top.sections("gpu", gpu::entry).into_iter().flatten().collect();
         it
     }
 
@@ -79,7 +81,7 @@ impl Fragment {
             ($($field:ident),*) => { $(if later.$field.is_some() { self.$field = later.$field; })* };
         }
         last_wins!(mode, path, retention, time_zone, refit_at, take, release, minimum_hold, grace);
-        last_wins!(shut_down_after_logout, wish_valid, poll, lead_cold, lead_live);
+        last_wins!(shut_down_after_logout, wish_valid, poll, lead_cold, lead_live, libvirt_uri);
         self.desktops.extend(later.desktops);
         self.gpus.extend(later.gpus);
     }
@@ -88,9 +90,11 @@ impl Fragment {
     pub(in crate::config) fn validate(self, files: Vec<PathBuf>, problems: &mut Vec<Problem>) -> Config {
         let default = Config::default();
         self.check_thresholds(&default.policy, problems);
-        let mut gpus: Vec<GpuId> = self.gpus.into_iter().map(|gpu| gpu.value).collect();
-        gpus.sort_unstable();
-        gpus.dedup();
+        let mut gpus: Vec<GpuEntry> = Vec::new();
+        for gpu in self.gpus {
+            gpus.retain(|earlier| earlier.select != gpu.select);
+            gpus.push(gpu);
+        }
         Config {
             mode: or(self.mode, default.mode),
             history: History {
@@ -114,6 +118,7 @@ impl Fragment {
             poll: or(self.poll, default.poll),
             desktop_rules: self.desktops,
             gpus,
+            libvirt_uri: or(self.libvirt_uri, default.libvirt_uri),
             files,
         }
     }
@@ -156,6 +161,8 @@ fn desktop(section: &Section) -> Option<Rule> {
         time_zone: section.get("time-zone", value::zone).map(|at| at.value.rules().clone()),
         lead: section.get("lead", value::span(Span::ZERO..=LONGEST_LEAD)).map(|at| at.value),
         preallocate: section.get("preallocate", value::boolean).map(|at| at.value),
+        missing_gpu: section.get("missing-gpu", value::missing_gpu).map(|at| at.value),
+        presence: section.get("presence", value::presence).map(|at| at.value),
     };
     name.map(|name| Rule { pattern: NamePattern::new(name.value.to_string()), settings })
 }

@@ -37,7 +37,7 @@ fn nothing_said_is_the_default() {
 fn the_packaged_file_shows_the_defaults_and_changes_nothing() {
     assert_eq!(parse(PACKAGED).unwrap(), Config::default());
     let shown = parse(&uncommented()).unwrap();
-    assert_eq!((shown.desktop_rules.len(), shown.gpus.len()), (1, 1), "the examples are good");
+    assert_eq!((shown.desktop_rules.len(), shown.gpus.len()), (1, 2), "the examples are good");
     assert_eq!(Config { desktop_rules: Vec::new(), gpus: Vec::new(), ..shown }, Config::default());
 }
 
@@ -64,7 +64,7 @@ fn the_packaged_file_names_every_key() {
         })
         .collect();
     assert_eq!(missing, [""; 0]);
-    assert_eq!(keys().len(), 5 + 1 + 2 + 2 + 7 + 3 + 10 + 1, "a key came or went: {:?}", keys());
+    assert_eq!(keys().len(), 6 + 1 + 2 + 2 + 7 + 3 + 12 + 1 + 9 + 5, "a key came or went: {:?}", keys());
 }
 
 /// Line by line of the packaged file: the key misspelt, then a value of the wrong kind; both must be refused by name.
@@ -126,7 +126,7 @@ fn out_of_range_is_refused() {
 #[test]
 fn desktops_and_gpus_are_checked() {
     refused(
-        "[[desktop]]\nname = \"a\"\nuser = \"u\"\npool = \"p\"\nprofile = \"x\"\nprofiles = [\"y\"]\npriority = 5000\n\n[[desktop]]\nattach = \"warm\"\nprofiles = []\n[[gpu]]\naddress = \"3b:00.0\"\n[[gpu]]\n",
+        "[[desktop]]\nname = \"a\"\nuser = \"u\"\npool = \"p\"\nprofile = \"x\"\nprofiles = [\"y\"]\npriority = 5000\n\n[[desktop]]\nattach = \"warm\"\nprofiles = []\nmissing-gpu = \"wait\"\n[[gpu]]\naddress = \"3b:00.0\"\n[[gpu]]\n",
         &expect![[r#"
             h.toml:4:8: a desktop belongs to a `user` or to a `pool`, not to both; leave one out
             h.toml:6:12: `profile` and `profiles` say the same thing; leave one out
@@ -134,8 +134,36 @@ fn desktops_and_gpus_are_checked() {
             h.toml:9:1: [desktop] lacks the key `name`
             h.toml:10:10: desktop.attach: expected "cold", "live" or "request", found "warm"
             h.toml:11:12: desktop.profiles: expected a list of profiles in order of wish, such as ["A40-8Q", "A40-4Q"], found a list
-            h.toml:13:11: gpu.address: PCI address "3b:00.0" is not valid: expected domain:bus:slot.function in hexadecimal, as lspci -D prints it, e.g. 0000:3b:00.0
-            h.toml:14:1: [gpu] lacks the key `address`"#]],
+            h.toml:12:15: desktop.missing-gpu: expected "start" or "block", found "wait"
+            h.toml:14:11: gpu.address: PCI address "3b:00.0" is not valid: expected domain:bus:slot.function in hexadecimal, as lspci -D prints it, e.g. 0000:3b:00.0
+            h.toml:15:1: [gpu] lacks the key `address`, or `vendor`, `device` and `driver` of those that are meant"#]],
+    );
+}
+
+#[test]
+fn gpus_are_named_or_described() {
+    let select = |text: &str| parse(text).unwrap().gpus.into_iter().map(|gpu| gpu.select).collect::<Vec<_>>();
+    let one = |text: &str| Select::One(text.parse().unwrap());
+    assert_eq!(
+        select("[[gpu]]\naddress = \"00000000:3B:00.0\"\n[[gpu]]\naddress = \"mbochs\"\n[[gpu]]\nvendor = 0x10DE\n"),
+        [one("0000:3b:00.0"), one("mbochs"), Select::Like { vendor: Some(0x10de), device: None, driver: None }]
+    );
+    let twice = "[[gpu]]\naddress = \"0000:3b:00.0\"\nvfs = 4\n[[gpu]]\naddress = \"0000:3b:00.0\"\n";
+    let gpus = parse(twice).unwrap().gpus;
+    assert_eq!((gpus.len(), gpus[0].vfs), (1, None), "the last entry about a GPU is the one in force");
+    refused(
+        "[[gpu]]\naddress = \"mbochs\"\nvendor = 0x10de\n[[gpu]]\ndevice = 0x2235\n[[gpu]]\nvendor = 0x10deb\ndriver = \"\"\nvfs = 0\nvgpu-params = \"frame_rate_limiter\"\nframebuffer-mib = \"8 GiB\"\n[[gpu.profiles]]\nslots = 0\n[libvirt]\nuri = \"qemu\"\n",
+        &expect![[r#"
+            h.toml:3:10: `address` names one GPU; leave `vendor` out
+            h.toml:5:10: `device` says nothing without `vendor`; every vendor has its own
+            h.toml:7:10: gpu.vendor: expected a PCI id from 0x0000 to 0xffff, such as 0x10de, found 0x10deb
+            h.toml:8:10: gpu.driver: expected a name of at most 255 bytes, found ""
+            h.toml:9:7: gpu.vfs: expected a whole number from 1 to 65535, found 0
+            h.toml:10:15: gpu.vgpu-params: expected parameters such as "frame_rate_limiter=0, disable_vnc=1", found "frame_rate_limiter"
+            h.toml:11:19: gpu.framebuffer-mib: expected a whole number from 1 to 16777216, found "8 GiB"
+            h.toml:12:1: [gpu.profiles] lacks the key `name`
+            h.toml:13:9: gpu.profiles.slots: expected a whole number from 1 to 65535, found 0
+            h.toml:15:7: libvirt.uri: expected a libvirt URI such as "qemu:///system", found "qemu""#]],
     );
 }
 
@@ -145,7 +173,7 @@ fn unknown_keys_name_the_key_that_was_probably_meant() {
         "mod = \"armed\"\nshut_down_after_logout = true\n[polici]\ntake = 0.5\n[policy]\nmininum-hold = \"1 h\"\nxyzzy = 1\n[policy.lead]\nwarm = \"1 s\"\n",
         &expect![[r"
             h.toml:1:1: unknown key `mod`; did you mean `mode`?
-            h.toml:2:1: unknown key `shut_down_after_logout`; known are `desktop`, `forecast`, `gpu`, `history`, `mode` and `policy`
+            h.toml:2:1: unknown key `shut_down_after_logout`; known are `desktop`, `forecast`, `gpu`, `history`, `libvirt`, `mode` and `policy`
             h.toml:3:2: unknown key `polici`; did you mean `policy`?
             h.toml:6:1: unknown key `mininum-hold` in [policy]; did you mean `minimum-hold`?
             h.toml:7:1: unknown key `xyzzy` in [policy]; known are `grace`, `lead`, `minimum-hold`, `poll`, `release`, `shut-down-after-logout`, `take` and `wish-valid`
@@ -276,10 +304,15 @@ fn what_is_printed_reads_back() {
         cold = "2 min"
         live = "30 s"
 
+        [libvirt]
+        uri = "qemu:///system"
+
         [[desktop]]
         name = "win-*"
         user = "ada"
         attach = "cold"
+        presence = "agent"
+        missing-gpu = "start"
         time-zone = "America/New_York"
         lead = "1 min 30 s"
         profiles = ["A40-8Q", "A40-4Q"]
@@ -288,6 +321,22 @@ fn what_is_printed_reads_back() {
 
         [[gpu]]
         address = "0000:3b:00.0"
+        board = "V710"
+        vfs = 7
+        framebuffer-mib = 28672
+        vgpu-params = "frame_rate_limiter=0"
+
+        [[gpu.profiles]]
+        name = "A40-8Q"
+        number = 562
+        framebuffer-mib = 8192
+        max-instances = 6
+        slots = 1
+
+        [[gpu]]
+        vendor = 0x10de
+        device = 0x2235
+        driver = "nvidia"
     "#]]
     .assert_eq(&text);
 }

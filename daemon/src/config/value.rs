@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use headstart_core::desktop::AttachMode;
+use headstart_core::desktop::{AttachMode, MissingGpu};
 use headstart_core::id::{DesktopName, GpuId, PoolName, ProfileName, UserName};
+use headstart_core::presence::Presence;
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use jiff::civil;
 use toml::de::DeValue;
@@ -158,6 +159,14 @@ pub(in crate::config) fn attach(value: &DeValue) -> Result<AttachMode, String> {
     word(&[("cold", AttachMode::Cold), ("live", AttachMode::Live), ("request", AttachMode::Request)])(value)
 }
 
+pub(in crate::config) fn missing_gpu(value: &DeValue) -> Result<MissingGpu, String> {
+    word(&[("start", MissingGpu::Start), ("block", MissingGpu::Block)])(value)
+}
+
+pub(in crate::config) fn presence(value: &DeValue) -> Result<Presence, String> {
+    word(&[("agent", Presence::Agent), ("screen", Presence::Screen), ("broker", Presence::Broker)])(value)
+}
+
 /// A core name; its own rule is the refusal.
 fn name<T>(
     what: &str,
@@ -196,6 +205,40 @@ pub(in crate::config) fn pci_address(value: &DeValue) -> Result<GpuId, String> {
     text("a PCI address such as \"0000:3b:00.0\"", value)?
         .parse()
         .map_err(|error: headstart_core::id::BadId| error.to_string())
+}
+
+/// A PF, or the name of a parent of mdevs that is no PCI function.
+pub(in crate::config) fn gpu_id(value: &DeValue) -> Result<GpuId, String> {
+    text("a PCI address such as \"0000:3b:00.0\", or the name of a parent in /sys/class/mdev_bus", value)?
+        .parse()
+        .map_err(|error: headstart_core::id::BadId| error.to_string())
+}
+
+/// A vendor or device of the PCI bus, as `lspci -n` prints it.
+pub(in crate::config) fn pci_id(value: &DeValue) -> Result<u16, String> {
+    match integer(0..=65_535)(value) {
+        Ok(id) => Ok(id as u16),
+        Err(_) => expected("a PCI id from 0x0000 to 0xffff, such as 0x10de", value),
+    }
+}
+
+/// `frame_rate_limiter=0, disable_vnc=1`: written to the vGPU as it is, so one line of plain text.
+pub(in crate::config) fn vgpu_params(value: &DeValue) -> Result<String, String> {
+    let plain = |text: &&str| !text.chars().any(char::is_control) && text.len() <= 1023;
+    let pairs =
+        |text: &&str| text.split(',').all(|pair| pair.split_once('=').is_some_and(|(key, _)| !key.trim().is_empty()));
+    match value.as_str().filter(plain).filter(pairs) {
+        Some(text) => Ok(text.to_owned()),
+        None => expected("parameters such as \"frame_rate_limiter=0, disable_vnc=1\"", value),
+    }
+}
+
+pub(in crate::config) fn libvirt_uri(value: &DeValue) -> Result<String, String> {
+    let plain = |text: &&str| text.contains("://") && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    match value.as_str().filter(plain) {
+        Some(text) => Ok(text.to_owned()),
+        None => expected("a libvirt URI such as \"qemu:///system\"", value),
+    }
 }
 
 /// A name without rules: of a board, of a series.

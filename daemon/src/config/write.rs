@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use headstart_core::desktop::Rule;
 use headstart_core::id::{PoolName, UserName};
+use headstart_core::unit::FramebufferMib;
 
-use super::Config;
 use super::duration::write_span;
+use super::{Config, GpuEntry, Select};
 use crate::status::Mode;
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -38,11 +39,13 @@ pub(super) fn to_toml(config: &Config) -> String {
     line(&mut out, format_args!("\n[policy.lead]"));
     line(&mut out, format_args!("cold = \"{}\"", write_span(policy.lead_cold)));
     line(&mut out, format_args!("live = \"{}\"", write_span(policy.lead_live)));
+    line(&mut out, format_args!("\n[libvirt]"));
+    line(&mut out, format_args!("uri = {}", quoted(&config.libvirt_uri)));
     for rule in &config.desktop_rules {
         desktop(&mut out, rule);
     }
-    for gpu in &config.gpus {
-        line(&mut out, format_args!("\n[[gpu]]\naddress = \"{gpu}\""));
+    for entry in &config.gpus {
+        gpu(&mut out, entry);
     }
     out
 }
@@ -58,6 +61,8 @@ fn desktop(out: &mut String, rule: &Rule) {
     text("user", rule.user.as_ref().map(UserName::as_str));
     text("pool", rule.pool.as_ref().map(PoolName::as_str));
     text("attach", rule.attach.map(|attach| attach.to_string()).as_deref());
+    text("presence", rule.presence.map(|presence| presence.to_string()).as_deref());
+    text("missing-gpu", rule.missing_gpu.map(|missing_gpu| missing_gpu.to_string()).as_deref());
     text("time-zone", rule.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system")));
     text("lead", rule.lead.map(write_span).as_deref());
     if let Some(profiles) = &rule.profiles {
@@ -69,6 +74,41 @@ fn desktop(out: &mut String, rule: &Rule) {
     }
     if let Some(preallocate) = rule.preallocate {
         line(out, format_args!("preallocate = {preallocate}"));
+    }
+}
+
+fn gpu(out: &mut String, entry: &GpuEntry) {
+    line(out, format_args!("\n[[gpu]]"));
+    let mut set = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            line(out, format_args!("{key} = {value}"));
+        }
+    };
+    let hex = |id: &u16| format!("0x{id:04x}");
+    match &entry.select {
+        Select::One(id) => set("address", Some(quoted(&id.to_string()))),
+        Select::Like { vendor, device, driver } => {
+            set("vendor", vendor.as_ref().map(hex));
+            set("device", device.as_ref().map(hex));
+            set("driver", driver.as_deref().map(quoted));
+        }
+    }
+    set("board", entry.board.as_deref().map(quoted));
+    set("vfs", entry.vfs.map(|n| n.to_string()));
+    set("framebuffer-mib", entry.framebuffer.map(|mib| mib.get().to_string()));
+    set("vgpu-params", entry.vgpu_params.as_deref().map(quoted));
+    for profile in &entry.profiles {
+        line(out, format_args!("\n[[gpu.profiles]]\nname = {}", quoted(profile.name.as_str())));
+        for (key, value) in [
+            ("number", profile.number),
+            ("framebuffer-mib", profile.framebuffer.map(FramebufferMib::get)),
+            ("max-instances", profile.max_instances.map(u32::from)),
+            ("slots", profile.slots.map(u32::from)),
+        ] {
+            if let Some(value) = value {
+                line(out, format_args!("{key} = {value}"));
+            }
+        }
     }
 }
 

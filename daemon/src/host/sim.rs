@@ -194,6 +194,27 @@ impl SimHost {
         self.save(&state);
     }
 
+    /// What a domain's metadata says; none if there is no such domain.
+    pub fn settings(&self, domain: &DesktopName) -> Option<Option<Settings>> {
+        let state = self.lock();
+        let guest = state.by_name.get(domain).and_then(|uuid| state.guests.get(uuid))?;
+        Some(guest.spec.settings.clone())
+    }
+
+    /// Puts this into a domain's metadata; says whether there is such a domain. It does not outlive the daemon: the file that describes
+    /// the host does.
+    pub fn set_settings(&self, domain: &DesktopName, settings: Settings) -> bool {
+        let mut state = self.lock();
+        let uuid = state.by_name.get(domain).copied();
+        match uuid.and_then(|uuid| state.guests.get_mut(&uuid)) {
+            Some(guest) => {
+                guest.spec.settings = Some(settings);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// The next time something happens by itself.
     pub fn next_event(&self) -> Option<Time> {
         let state = self.lock();
@@ -292,6 +313,7 @@ impl Host for SimHost {
                     power: guest.power.clone(),
                     hostdevs: guest.hostdevs.clone(),
                     login: guest.login(),
+                    screen: Login::None,
                     settings: guest.spec.settings.clone(),
                 };
                 (domain.uuid, domain)

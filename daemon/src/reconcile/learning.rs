@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use headstart_core::desktop::Desktop;
 use headstart_core::forecast::{Model, Training};
 use headstart_core::history::{Clock, History};
 use headstart_core::id::{DesktopName, PoolName, Subject};
@@ -41,6 +42,26 @@ pub struct Subjects {
 }
 
 impl Subjects {
+    /// Those of these desktops. `zone`: IANA name of the default zone; empty: UTC.
+    pub fn of_desktops<'a>(
+        desktops: impl IntoIterator<Item = impl std::borrow::Borrow<Desktop> + 'a>,
+        zone: &str,
+    ) -> Self {
+        let mut subjects = Self { zone: zone.to_owned(), ..Self::default() };
+        for desktop in desktops {
+            let desktop = desktop.borrow();
+            if let Subject::Pool(pool) = &desktop.subject {
+                subjects.pools.push((desktop.name.clone(), pool.clone()));
+            }
+            if let Some(other) = desktop.time_zone.iana_name().filter(|other| *other != zone) {
+                subjects.zones.push((desktop.name.clone(), other.to_owned()));
+            }
+        }
+        subjects.pools.sort();
+        subjects.zones.sort();
+        subjects
+    }
+
     /// Whose login a session at this desktop is.
     fn of(&self, desktop: &DesktopName) -> Subject {
         let pool = self.pools.binary_search_by(|(name, _)| name.cmp(desktop));

@@ -10,9 +10,10 @@ use headstart_core::forecast::{Forecast, Model, forecast_after};
 use headstart_core::history::{Clock, History};
 use headstart_core::id::{DesktopName, DomainUuid, UserName};
 use headstart_core::lead::Leads;
-use headstart_core::observed::{Login, Observed, Problem};
+use headstart_core::observed::{Domain, Login, Observed, Power, Problem};
 use headstart_core::plan::{Plan, Reason, Situation, Standing, plan};
 use headstart_core::policy::Policy;
+use headstart_core::presence::login;
 use headstart_core::request::Preallocation;
 use headstart_core::step::{Busy, Step, next_steps, our_hostdev};
 use headstart_core::track::{Happened, Outcome, Tracks, follow};
@@ -31,6 +32,13 @@ pub(super) const LONGEST_LEAD: Span = Span::minutes(30);
 
 /// A session that nobody reports as ended is forgotten after this, so that a broker's lost message does not bind a GPU for ever.
 pub(super) const LONGEST_REPORTED: Span = Span::days(7);
+
+/// A domain whose start the hook told is not seen to run within this: it counts as it is seen. A vGPU alone may take 25 s to open.
+const LONGEST_START: Span = Span::minutes(2);
+
+/// After the start nothing is taken away until all GPUs can be worked with, but no longer than this: vendors' drivers publish their types
+/// seconds to a minute after they are loaded, and what is not there yet is not gone.
+const SETTLE: Span = Span::minutes(2);
 
 /// What the administrator decided, as far as rounds need it.
 #[derive(Clone, Debug)]
@@ -54,6 +62,15 @@ pub struct Reported {
     pub user: Option<UserName>,
 }
 
+/// A domain that somebody starts: more recent than any look, since libvirt tells nobody about it meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct Starting {
+    /// As the definition says that is being used.
+    pub(super) domain: Domain,
+    /// Since when.
+    pub(super) since: Time,
+}
+
 /// The loop's memory.
 pub struct Memory {
     /// What was learned of everybody's logins.
@@ -70,6 +87,8 @@ pub struct Memory {
     pub standing: BTreeMap<DomainUuid, Standing>,
     /// Sessions told by a broker.
     pub reported: BTreeMap<DesktopName, Reported>,
+    /// Domains that the hook told of and that no look has shown running yet.
+    pub(super) starting: BTreeMap<DomainUuid, Starting>,
     /// What failed.
     pub trouble: Trouble,
     /// How it went so far.
@@ -78,6 +97,10 @@ pub struct Memory {
     pub subjects: Subjects,
     zones: BTreeMap<headstart_core::id::Subject, TimeZone>,
     last: Option<Time>,
+    /// The first round.
+    began: Option<Time>,
+    /// All GPUs could be worked with once, or have had their time.
+    settled: bool,
 }
 
 /// What one round found and decided.
@@ -113,11 +136,14 @@ impl Memory {
             leads: Leads::default(),
             standing: BTreeMap::new(),
             reported: BTreeMap::new(),
+            starting: BTreeMap::new(),
             trouble: Trouble::default(),
             scores: Scores::default(),
             subjects: Subjects::default(),
             zones: BTreeMap::new(),
             last: None,
+            began: None,
+            settled: false,
         }
     }
 
@@ -136,9 +162,10 @@ impl Memory {
 
     /// One round. `busy`: what has a step in flight.
     pub fn round(&mut self, settings: &Settings, mut observed: Observed, busy: &Busy, now: Time) -> Round {
+        self.merge_starting(&mut observed, now);
         let mut problems = std::mem::take(&mut observed.problems);
         let desktops = resolve_all(settings, &observed, &mut problems);
-        self.merge_reported(&mut observed);
+        self.merge_presence(&mut observed, &desktops);
         let leads = self.leads.all(&desktops, &settings.policy);
         let shadow = (settings.mode == Mode::Shadow).then_some(&leads);
         let happened = follow(&mut self.tracks, &desktops, &observed, &settings.policy, shadow, now);
@@ -162,7 +189,11 @@ impl Memory {
         self.note_wants(&observed, &plan, now);
         left_alone.gpus.extend(&busy.gpus);
         left_alone.domains.extend(&busy.domains);
-        let steps = next_steps(&plan.desired, &observed, &desktops, &left_alone);
+        let mut steps = next_steps(&plan.desired, &observed, &desktops, &left_alone);
+        if let Some(problem) = self.settle(&observed, now) {
+            problems.push(problem);
+            steps.retain(|step| !step.takes_away());
+        }
         self.last = Some(now);
         self.forecast = Some(forecast.clone());
         Round { now, observed, desktops, problems, happened, forecast, leads, plan, steps }
@@ -197,17 +228,49 @@ impl Memory {
         if let Some(time) = self.trouble.next(now) {
             consider(time);
         }
+        if let Some(began) = self.began.filter(|_| !self.settled) {
+            consider(began + SETTLE);
+        }
+        for starting in self.starting.values() {
+            consider(starting.since + LONGEST_START);
+        }
         next
     }
 
-    /// A session that was reported counts where the host shows nobody.
-    fn merge_reported(&self, observed: &mut Observed) {
+    /// What is waited for after the start, if anything.
+    fn settle(&mut self, observed: &Observed, now: Time) -> Option<Problem> {
+        let until = *self.began.get_or_insert(now) + SETTLE;
+        let unsettled = observed.unsettled();
+        self.settled = self.settled || unsettled.is_empty() || now >= until;
+        if self.settled {
+            return None;
+        }
+        let names: Vec<String> = unsettled.iter().map(ToString::to_string).collect();
+        let text = format!("its driver may still be starting; nothing is taken away before {until}");
+        Some(Problem { object: names.join(", "), text })
+    }
+
+    /// A domain that the hook told of starts, whatever the look says, until a look shows that it runs.
+    fn merge_starting(&mut self, observed: &mut Observed, now: Time) {
+        self.starting.retain(|uuid, starting| {
+            let seen = observed.domains.get(uuid).map(|domain| &domain.power);
+            let not_yet = matches!(seen, None | Some(Power::Off | Power::Starting | Power::Unknown(_)));
+            not_yet && starting.since + LONGEST_START > now
+        });
+        for (uuid, starting) in &self.starting {
+            let told = &starting.domain;
+            let domain = observed.domains.entry(*uuid).or_insert_with(|| told.clone());
+            domain.power = Power::Starting;
+            domain.hostdevs.clone_from(&told.hostdevs);
+        }
+    }
+
+    /// Who is where, by all that is told.
+    fn merge_presence(&self, observed: &mut Observed, desktops: &BTreeMap<DomainUuid, Desktop>) {
         for domain in observed.domains.values_mut() {
-            if domain.login == Login::None
-                && let Some(reported) = self.reported.get(&domain.name)
-            {
-                domain.login = Login::Active { since: reported.since };
-            }
+            let presence = desktops.get(&domain.uuid).map(|desktop| desktop.presence).unwrap_or_default();
+            let reported = self.reported.get(&domain.name).map(|reported| reported.since);
+            domain.login = login(domain, presence, reported);
         }
     }
 

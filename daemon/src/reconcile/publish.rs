@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use headstart_core::desktop::Desktop;
+use headstart_core::desktop::{Desktop, Settings as DesktopSettings};
 use headstart_core::forecast::{SLOT, explain};
 use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened};
-use headstart_core::id::{DesktopName, DomainUuid};
+use headstart_core::id::{DesktopName, DomainUuid, Subject};
 use headstart_core::observed::{Attachment, Domain, Login, Power};
 use headstart_core::plan::{Reason, Verdict};
 use headstart_core::step::our_hostdev;
@@ -136,12 +136,33 @@ fn desktops(round: &Round) -> BTreeMap<DesktopName, DesktopStatus> {
             slot: SLOT,
             lead: round.leads.get(&desktop.uuid).copied().unwrap_or(Span::ZERO),
             reason: verdict.reason.sentence(&desktop.time_zone),
+            settings: effective(desktop),
             offer: verdict.offer.clone(),
             problems: Vec::new(),
         };
         all.insert(desktop.name.clone(), status);
     }
     all
+}
+
+/// What was resolved, in the form of what is said.
+fn effective(desktop: &Desktop) -> DesktopSettings {
+    let pool = match &desktop.subject {
+        Subject::Pool(pool) => Some(pool.clone()),
+        Subject::Desktop(_) => None,
+    };
+    DesktopSettings {
+        user: desktop.user.clone(),
+        pool,
+        profiles: Some(desktop.profiles.clone()),
+        attach: Some(desktop.attach),
+        priority: Some(desktop.priority),
+        time_zone: Some(desktop.time_zone.clone()),
+        lead: desktop.lead,
+        preallocate: Some(desktop.preallocate),
+        missing_gpu: Some(desktop.missing_gpu),
+        presence: Some(desktop.presence),
+    }
 }
 
 /// One word for where a desktop stands.
@@ -152,6 +173,7 @@ fn state(domain: &Domain, verdict: &Verdict, wanted: bool) -> &'static str {
         (Login::Active { .. }, _) if hostdev.is_some() => "in-use",
         (Login::Waiting { .. }, _) => "waiting",
         (Login::Active { .. }, _) => "running",
+        (_, Power::Starting) if hostdev.is_some() => "preparing",
         _ if matches!(verdict.reason, Reason::Grace { .. }) => "grace",
         _ if hostdev.is_some() && !wanted => "releasing",
         _ if hostdev.is_some_and(|h| h.attachment != Attachment::Attached) => "releasing",

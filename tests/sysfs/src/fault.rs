@@ -64,7 +64,8 @@ impl Fault {
         Self::new(pattern, On::Open).errno(Errno::EACCES)
     }
 
-    /// Files, links or folders that a listing names and that are gone when one looks: `ENOENT`.
+    /// Files, links or folders that a listing names and that are gone when one looks: `ENOENT`. Every walk through the path counts as
+    /// one time.
     pub fn vanishing(pattern: &str) -> Self {
         Self::new(pattern, On::Lookup).errno(Errno::ENOENT)
     }

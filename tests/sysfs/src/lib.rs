@@ -61,7 +61,11 @@
 //! Hosts with a GPU of NVIDIA have `usr/lib/nvidia/sriov-manage` and `usr/bin/nvidia-smi`, those with one of AMD `usr/bin/amd-smi`, to
 //! be run by their path below the root. They act on the same machine; [`Machine::set_program`] makes them fail, lie or take long.
 //!
-//! # Without FUSE
+//! # Without root or FUSE
+//! [`Blueprint::mount_or_skip`] tells on standard error that the test is skipped; with `HEADSTART_REQUIRE_FUSE` in the environment it
+//! panics instead, so that nothing is skipped where it must run.
+//!
+//! # Without paying for FUSE
 //! [`Machine::write_tree`] leaves everything as plain files, which benchmarks read from a tmpfs. [`Blueprint::fixture`] adds a captured
 //! tree of a real host, whose files take any text and follow no rule.
 

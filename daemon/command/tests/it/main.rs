@@ -3,6 +3,8 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 mod answers;
+mod capture;
+mod desktops;
 mod errors;
 #[path = "../../../src/bus/tests/private_bus.rs"]
 mod private_bus;

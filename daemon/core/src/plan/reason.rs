@@ -13,6 +13,8 @@ pub enum Reason {
     InUse,
     /// Somebody came and the device is there or on its way.
     Arriving,
+    /// Somebody else than headstart starts it at this moment.
+    Starting,
     /// The last user left a moment ago.
     Grace { until: Time },
     /// Somebody waits, or asked.
@@ -55,6 +57,7 @@ impl Reason {
         match self {
             Reason::InUse => "in-use",
             Reason::Arriving => "arriving",
+            Reason::Starting => "starting",
             Reason::Grace { .. } => "grace",
             Reason::Waiting { .. } => "waiting",
             Reason::Reserved { .. } => "reserved",
@@ -80,6 +83,7 @@ impl Reason {
         match self {
             Reason::InUse => "somebody is logged in and has the device".into(),
             Reason::Arriving => "its user is there; the device is attached".into(),
+            Reason::Starting => "somebody starts it at this moment; left as it is until it is up".into(),
             Reason::Grace { until } => format!("its user left; the device stays until {}", clock(*until, zone)),
             Reason::Waiting { since } => format!("wanted since {}", clock(*since, zone)),
             Reason::Reserved { confidence, threshold } => {
@@ -139,7 +143,7 @@ impl Reason {
             Reason::Grace { .. } => "its user coming back, or the end of that time",
             Reason::Waiting { .. } | Reason::Declined => "`headstart release`",
             Reason::Reserved { .. } | Reason::MinimumHold { .. } => "the login, or its becoming unlikely",
-            Reason::Releasing => "nothing: it is under way",
+            Reason::Releasing | Reason::Starting => "nothing: it is under way",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use crate::chance::Chance;
-use crate::desktop::{AttachMode, Desktop};
+use crate::desktop::{AttachMode, Desktop, MissingGpu};
 use crate::gpu::{DeviceId, Gpu, GpuState, Instance, Interface, Opened, Partitioning, Profile, Vgpu};
 use crate::id::{DomainUuid, GpuId, MdevUuid, Subject};
 use crate::observed::{Attachment, Domain, Gap, Hostdev, Login, Observed, Power};
@@ -179,6 +179,8 @@ impl Scene {
             time_zone: jiff::tz::TimeZone::UTC,
             lead: None,
             preallocate: true,
+            missing_gpu: MissingGpu::default(),
+            presence: crate::presence::Presence::default(),
         };
         self.desktops.insert(uuid, desktop);
         self.tracks.insert(uuid, Track::default());
@@ -192,6 +194,7 @@ impl Scene {
             name: name.parse().map_err(text)?,
             power: match power {
                 "off" => Power::Off,
+                "starting" => Power::Starting,
                 "booting" => Power::Running { ready: false },
                 "running" => Power::Running { ready: true },
                 "stopping" => Power::Stopping,
@@ -200,6 +203,7 @@ impl Scene {
             },
             hostdevs: Vec::new(),
             login: Login::None,
+            screen: Login::None,
             settings: None,
         };
         for word in words {
@@ -239,6 +243,7 @@ impl Scene {
             "quarantine" => {
                 self.quarantine.domains.insert(uuid, value.to_owned());
             }
+            "block" => desktop.missing_gpu = MissingGpu::Block,
             "accept" | "decline" => {
                 let preallocation = if key == "accept" { Preallocation::Accept } else { Preallocation::Decline };
                 let wish = Wish { preallocation, profile: None };

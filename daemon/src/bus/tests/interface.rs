@@ -8,7 +8,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/org.headstart
 const HEAD: &str = r#"<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
   "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
 <!-- What headstartd serves, written by its tests (UPDATE_EXPECT=1 cargo test -p headstartd interface).
-     org.headstart1.Manager is at /org/headstart1, beside org.freedesktop.DBus.ObjectManager;
+     org.headstart1.Manager and org.headstart1.Hook are at /org/headstart1, beside org.freedesktop.DBus.ObjectManager;
      org.headstart1.Host at /org/headstart1/host; org.headstart1.Gpu at /org/headstart1/gpu/0000_3b_00_0;
      org.headstart1.Desktop at /org/headstart1/desktop/NAME, escaped as systemd escapes bus labels. -->
 <node>
@@ -21,12 +21,16 @@ pub(super) async fn introspect(client: &zbus::Connection, path: &str) -> String 
     reply.body().deserialize().unwrap()
 }
 
-/// Our interface in the introspection of one object.
+/// Our interfaces in the introspection of one object, without those of the objects below it.
 pub(super) fn ours(xml: &str) -> String {
-    let start = xml.find(r#"<interface name="org.headstart1."#).unwrap();
-    let end = xml[start..].find("</interface>").unwrap() + start;
-    let lines = xml[start..end].lines().map(str::trim_end);
-    format!("  {}\n  </interface>\n", lines.collect::<Vec<_>>().join("\n").trim_end())
+    let mut all = String::new();
+    let xml = xml.split("<node name=").next().unwrap();
+    for (start, _) in xml.match_indices(r#"<interface name="org.headstart1."#) {
+        let end = xml[start..].find("</interface>").unwrap() + start;
+        let lines = xml[start..end].lines().map(str::trim_end);
+        all = format!("{all}  {}\n  </interface>\n", lines.collect::<Vec<_>>().join("\n").trim_end());
+    }
+    all
 }
 
 /// Names of the properties of an interface whose changes are signalled with their value.

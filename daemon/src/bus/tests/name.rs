@@ -13,7 +13,8 @@ async fn refused(bus: &PrivateBus) -> ServeError {
     let (_status, status) = watch::channel(Arc::default());
     let (messages, _inbox) = mpsc::channel(1);
     let (_decisions, decisions) = broadcast::channel(1);
-    let ports = Ports { status, messages, history: Arc::new(service::FakeHistory), decisions };
+    let host = Arc::new(service::FakeHost::default());
+    let ports = Ports { status, messages, history: Arc::new(service::FakeHistory), host, decisions };
     let connection = bus::connect(&BusChoice::Address(bus.address())).await.unwrap();
     bus::publish(connection, ports).await.err().expect("the name is not to be had")
 }

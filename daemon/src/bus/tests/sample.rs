@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use headstart_core::desktop::{AttachMode, MissingGpu, Settings};
 use headstart_core::id::{DesktopName, GpuId, ProfileName};
 use headstart_core::request::{Offer, Way};
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
@@ -99,6 +100,16 @@ pub(crate) fn desktop(state: &str, p: f64, login: Option<i64>, gpu: Option<GpuId
         slot: Span::minutes(15),
         lead: Span::seconds(140),
         reason: format!("{state}: {:.0} % is above the threshold", p * 100.0),
+        settings: Settings {
+            user: Some("anna".parse().expect("written here")),
+            profiles: Some(vec![profile("A40-4Q")]),
+            attach: Some(AttachMode::Cold),
+            priority: Some(10),
+            time_zone: Some(jiff::tz::TimeZone::UTC),
+            preallocate: Some(true),
+            missing_gpu: Some(MissingGpu::Start),
+            ..Settings::default()
+        },
         offer: Offer {
             way,
             confidence: Probability::clamped(p),

@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use headstart_core::desktop::{Change, Settings};
+use headstart_core::gpu::Interface;
 use headstart_core::id::DesktopName;
 use headstart_core::unit::Time;
-use headstartd::bus::{self, BusChoice, Decision, HistoryPort, Import, Imported, Pending, Ports};
+use headstartd::bus::{self, BusChoice, Candidate, Decision, HistoryPort, HostPort, Import, Imported, Pending, Ports};
 use headstartd::message::Message;
 use headstartd::status::Status;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -31,8 +33,13 @@ pub(crate) async fn serve(bus: PrivateBus, status: Status) -> Running {
     let (forward, messages) = mpsc::channel(QUEUE);
     tokio::spawn(explain(told, forward, status.subscribe()));
     let (decisions, decisions_reader) = broadcast::channel(16);
-    let ports =
-        Ports { status: status_reader, messages: sender, history: Arc::new(FakeHistory), decisions: decisions_reader };
+    let ports = Ports {
+        status: status_reader,
+        messages: sender,
+        history: Arc::new(FakeHistory),
+        host: Arc::new(FakeHost::default()),
+        decisions: decisions_reader,
+    };
     let connection = bus::connect(&BusChoice::Address(bus.address())).await.expect("the private bus runs");
     let service = bus::publish(connection, ports).await.expect("the name is free");
     tokio::spawn(service.run());
@@ -70,6 +77,63 @@ impl Running {
     /// Changes the status.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
         self.status.send_modify(|status| change(Arc::make_mut(status)));
+    }
+}
+
+/// In the place of the host: one domain that opts in and one that does not.
+#[derive(Default)]
+pub(crate) struct FakeHost(std::sync::Mutex<std::collections::BTreeMap<DesktopName, Settings>>);
+
+impl HostPort for FakeHost {
+    fn candidates(&self) -> Pending<'_, Vec<Candidate>> {
+        let candidate = |id: &str, name: &str, driver: &str, interface, vfs, owned, note: &str| Candidate {
+            id: id.parse().expect("written here"),
+            name: name.to_owned(),
+            driver: Some(driver.to_owned()).filter(|driver| !driver.is_empty()),
+            interface,
+            vfs,
+            owned,
+            note: Some(note.to_owned()).filter(|note| !note.is_empty()),
+        };
+        let all = vec![
+            candidate("0000:3b:00.0", "NVIDIA A40", "nvidia", Some(Interface::VfioVariant), 32, true, ""),
+            candidate("0000:5e:00.0", "AMD V710", "gim", Some(Interface::Vf), 12, false, ""),
+            candidate(
+                "0000:86:00.0",
+                "GeForce RTX 3080",
+                "nouveau",
+                None,
+                0,
+                false,
+                "it cannot be partitioned as it is",
+            ),
+            candidate("mbochs", "mbochs", "", Some(Interface::Mdev), 0, false, "a sample of the kernel's"),
+        ];
+        Box::pin(async move { Ok(all) })
+    }
+
+    fn settings(&self, domain: DesktopName) -> Pending<'_, Option<Settings>> {
+        let kept = self.0.lock().expect("no test panics within").get(&domain).cloned();
+        let settings = kept.or_else(|| {
+            let own = Settings { user: Some("anna".parse().expect("written here")), ..Settings::default() };
+            (domain.as_str() == "design-01").then_some(own)
+        });
+        Box::pin(async move {
+            if domain.as_str() == "nobody" {
+                Err("there is no domain nobody on this host".to_owned())
+            } else {
+                Ok(settings)
+            }
+        })
+    }
+
+    fn change_settings(&self, domain: DesktopName, change: Change) -> Pending<'_, Settings> {
+        Box::pin(async move {
+            let before = self.settings(domain.clone()).await?.unwrap_or_default();
+            let after = change.apply(before).map_err(|why| format!("{domain}: {why}"))?;
+            self.0.lock().expect("no test panics within").insert(domain, after.clone());
+            Ok(after)
+        })
     }
 }
 

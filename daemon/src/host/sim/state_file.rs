@@ -114,7 +114,7 @@ impl Image {
                 Power::Running { ready: true } => SavedPower::Up,
                 Power::Running { ready: false } => SavedPower::Starting,
                 Power::Stopping => SavedPower::Stopping,
-                Power::Off | Power::Unknown(_) => SavedPower::Off,
+                Power::Off | Power::Starting | Power::Unknown(_) => SavedPower::Off,
             },
             power_until: guest.power_until,
             hostdevs: guest

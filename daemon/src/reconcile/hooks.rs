@@ -1,0 +1,250 @@
+//! Questions of libvirt's hook, and who answers them in time.
+//!
+//! libvirt holds the domain until its hook ends, so a look at the host may wait for us while the hook does. Hence questions are
+//! answered between and also during looks, from the last round and from what our own steps have made since. A step that an answer
+//! needs is one among the others: one at a time on a PF, not in shadow mode, not during a hold. Not here: what the answer is
+//! (`headstart_core::hook`).
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use headstart_core::desktop::{Desktop, resolve};
+use headstart_core::hook::{Answer, Case, Operation, Question, answer, note_made, refusal};
+use headstart_core::id::DomainUuid;
+use headstart_core::observed::Observed;
+use headstart_core::plan::Standing;
+use headstart_core::request::Wish;
+use headstart_core::step::{Step, our_hostdev};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::memory::{Round, Starting};
+use super::{Done, Reconcile};
+use crate::host::hook_xml;
+use crate::message::Told;
+use crate::status::Mode;
+
+/// The hook itself gives up after 2 s; this leaves time for the way back.
+const DEADLINE: Duration = Duration::from_millis(1500);
+
+/// A question without an answer yet.
+struct Pending {
+    question: Question,
+    xml: String,
+    deadline: Instant,
+    /// What is being made for it.
+    step: Option<Step>,
+    /// How that ended, in words, if it failed.
+    failed: Option<String>,
+    made: bool,
+    reply: oneshot::Sender<Told>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Hooks {
+    pending: Vec<Pending>,
+    /// Steps that ended well and that no look has shown yet.
+    made: Vec<Step>,
+}
+
+impl Hooks {
+    /// When the first of them must be answered.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.pending.iter().map(|pending| pending.deadline).min()
+    }
+
+    /// How many steps have ended of which looks show nothing yet.
+    pub(super) fn made(&self) -> usize {
+        self.made.len()
+    }
+
+    /// A look has shown what these first steps made.
+    pub(super) fn seen(&mut self, steps: usize) {
+        self.made.drain(..steps.min(self.made.len()));
+    }
+}
+
+/// Waits until then; for ever without one.
+pub(super) async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn go_on(note: String) -> Told {
+    Told { allowed: true, note, xml: String::new() }
+}
+
+fn refuse(note: String) -> Told {
+    Told { allowed: false, note, xml: String::new() }
+}
+
+impl Reconcile {
+    /// The hook asks.
+    pub(super) fn take_hook(&mut self, operation: Operation, xml: String, reply: oneshot::Sender<Told>, round: &Round) {
+        let now = self.parts.clock.now();
+        let question = match hook_xml::parse(&xml) {
+            Ok(domain) => Question { operation, domain },
+            Err(why) => {
+                // A hook that has given up in between went on without us.
+                let _ = reply.send(go_on(format!("its XML is not understood ({why}); it goes on without headstart")));
+                return;
+            }
+        };
+        let uuid = question.domain.uuid;
+        let own = |step: &Step| matches!(step, Step::StartDomain { domain } if *domain == uuid);
+        if !self.in_flight.iter().any(|flight| own(&flight.step)) {
+            // Whoever starts a desktop that has a device wants it: that is a request.
+            let managed = round.desktops.contains_key(&uuid);
+            if managed && question.operation == Operation::Prepare && our_hostdev(&question.domain).is_some() {
+                let standing = Standing { wish: Wish::default(), since: now };
+                self.memory.standing.entry(uuid).or_insert(standing);
+            }
+            self.memory.starting.insert(uuid, Starting { domain: question.domain.clone(), since: now });
+        }
+        let deadline = Instant::now() + DEADLINE;
+        self.hooks.pending.push(Pending { question, xml, deadline, step: None, failed: None, made: false, reply });
+        self.settle_hooks(round);
+    }
+
+    /// A step has ended: hooks need not wait until the loop comes round to that.
+    pub(super) fn note_ended(&mut self, done: &Done) {
+        for flight in self.in_flight.iter_mut().filter(|flight| flight.step == done.step) {
+            if std::mem::replace(&mut flight.ended, true) {
+                return;
+            }
+        }
+        for pending in self.hooks.pending.iter_mut().filter(|pending| pending.step.as_ref() == Some(&done.step)) {
+            match &done.result {
+                Ok(_) => pending.made = true,
+                Err(error) => pending.failed = Some(error.to_string()),
+            }
+        }
+        if done.result.is_ok() {
+            self.hooks.made.push(done.step.clone());
+        }
+    }
+
+    /// Answers whatever can be answered now, and starts what is missing.
+    pub(super) fn settle_hooks(&mut self, round: &Round) {
+        for mut pending in std::mem::take(&mut self.hooks.pending) {
+            match self.settle(&mut pending, round) {
+                Some(told) => {
+                    let word = if told.allowed { "go on" } else { "no" };
+                    tracing::debug!("{}: the hook is told: {word}: {}", pending.question.domain.name, told.note);
+                    let _ = pending.reply.send(told);
+                }
+                None => self.hooks.pending.push(pending),
+            }
+        }
+    }
+
+    fn settle(&mut self, pending: &mut Pending, round: &Round) -> Option<Told> {
+        let desktop = round.desktops.get(&pending.question.domain.uuid).cloned();
+        let desktop = desktop.or_else(|| {
+            // Before libvirt has answered for the first time only the definition tells.
+            resolve(&pending.question.domain, &self.parts.settings.rules, &self.parts.settings.zone).ok().flatten()
+        });
+        let late = Instant::now() >= pending.deadline;
+        if pending.made {
+            let what = pending.step.as_ref().map(ToString::to_string).unwrap_or_default();
+            self.say(pending, "start", &format!("its device was missing: {what}"));
+            return Some(go_on(String::new()));
+        }
+        if let Some(why) = pending.failed.take() {
+            return Some(self.missing(pending, desktop.as_ref(), &why));
+        }
+        if let Some(step) = &pending.step {
+            let why = format!("could not {step} within {} ms", DEADLINE.as_millis());
+            return late.then(|| self.missing(pending, desktop.as_ref(), &why));
+        }
+        match self.answer(&pending.question, desktop.as_ref(), round) {
+            Answer::Allow => Some(go_on(String::new())),
+            _ if self.parts.settings.mode == Mode::Shadow => Some(go_on(String::new())),
+            Answer::Rewrite { from, to } => {
+                let Some(xml) = hook_xml::exchange(&pending.xml, from, to) else {
+                    return Some(self.missing(pending, desktop.as_ref(), "its definition cannot be changed"));
+                };
+                let starting = self.memory.starting.get_mut(&pending.question.domain.uuid);
+                let hostdevs = starting.into_iter().flat_map(|starting| &mut starting.domain.hostdevs);
+                for hostdev in hostdevs.filter(|hostdev| hostdev.ours && hostdev.device == from) {
+                    hostdev.device = to;
+                }
+                let note = format!("{to} of this host takes the place of {from}");
+                self.say(pending, "start", &note);
+                Some(Told { allowed: true, note, xml })
+            }
+            Answer::Make(step) => {
+                if let Some(hold) = self.holds.first() {
+                    let why = format!("could not {step}: a hold is in force ({})", hold.reason);
+                    return Some(self.missing(pending, desktop.as_ref(), &why));
+                }
+                self.start(step.clone(), round);
+                pending.step = Some(step);
+                None
+            }
+            Answer::Wait { .. } if !late => None,
+            Answer::Wait { why, changing: true } => {
+                let note = format!("{why}; try again in a moment");
+                self.say(pending, "start refused", &note);
+                Some(refuse(note))
+            }
+            Answer::Wait { why, .. } | Answer::Missing(why) => Some(self.missing(pending, desktop.as_ref(), &why)),
+        }
+    }
+
+    fn answer(&self, question: &Question, desktop: Option<&Desktop>, round: &Round) -> Answer {
+        let uuid = question.domain.uuid;
+        let managed: BTreeSet<DomainUuid> = round.desktops.keys().copied().chain(desktop.map(|_| uuid)).collect();
+        let in_flight: Vec<&Step> =
+            self.in_flight.iter().filter(|flight| !flight.ended).map(|flight| &flight.step).collect();
+        answer(&Case {
+            question,
+            desktop,
+            want: round.plan.desired.wants.get(&uuid),
+            observed: &self.known(round),
+            managed: &managed,
+            quarantine: &self.memory.trouble.now(self.parts.clock.now()).1,
+            in_flight: &in_flight,
+        })
+    }
+
+    /// The last look, with what our own steps have made since, and with those who start.
+    fn known<'a>(&self, round: &'a Round) -> Cow<'a, Observed> {
+        if self.hooks.made.is_empty() && self.memory.starting.is_empty() {
+            return Cow::Borrowed(&round.observed);
+        }
+        let mut observed = round.observed.clone();
+        for step in &self.hooks.made {
+            note_made(&mut observed, step);
+        }
+        for (uuid, starting) in &self.memory.starting {
+            observed.domains.insert(*uuid, starting.domain.clone());
+        }
+        Cow::Owned(observed)
+    }
+
+    /// A start without the device that it should have.
+    fn missing(&self, pending: &Pending, desktop: Option<&Desktop>, why: &str) -> Told {
+        let named = our_hostdev(&pending.question.domain).is_some();
+        match refusal(desktop, why).filter(|_| self.parts.settings.mode == Mode::Armed) {
+            Some(note) => {
+                self.say(pending, "start refused", &note);
+                refuse(note)
+            }
+            // A desktop that never had one starts without one; nobody needs to read that each time.
+            None if !named => go_on(String::new()),
+            None => {
+                self.say(pending, "start", why);
+                go_on(format!("{why}; the start is not refused"))
+            }
+        }
+    }
+
+    fn say(&self, pending: &Pending, what: &str, why: &str) {
+        self.decide(self.parts.clock.now(), Some(&pending.question.domain.name), what, why);
+    }
+}

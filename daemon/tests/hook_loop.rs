@@ -1,0 +1,315 @@
+//! The loop while libvirt waits for its hook: a host whose looks come back only when the hook has, as libvirt's do, since it holds the
+//! domain until then.
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect shall fail")]
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use headstart_core::desktop::Settings as DesktopSettings;
+use headstart_core::gpu::DeviceId;
+use headstart_core::history::History;
+use headstart_core::hook::{Operation, note_made};
+use headstart_core::observed::Observed;
+use headstart_core::step::{Applied, FailureKind, Step, StepError};
+use headstart_core::text::Scene;
+use headstart_core::unit::Span;
+use headstartd::clock::Clock;
+use headstartd::host::Host;
+use headstartd::message::{Message, Told};
+use headstartd::reconcile::memory::{FORGET, Memory, Settings};
+use headstartd::reconcile::{Parts, Reconcile};
+use headstartd::status::{Mode, Status};
+use headstartd::store::Store;
+use headstartd::systemd::Systemd;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// Everything that is waited for comes within this, on a slow machine too; without the daemon's help libvirt would wait longer.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+struct Shown {
+    observed: Observed,
+    applied: Vec<Step>,
+    /// Looks do not come back.
+    locked: bool,
+    /// How many looks wait.
+    waiting: usize,
+    /// What becomes of steps.
+    fails: Option<FailureKind>,
+    /// Steps do not come back.
+    hangs: bool,
+}
+
+/// The host: what it shows, and how it keeps looks waiting.
+struct Locked {
+    shown: Mutex<Shown>,
+    changed: Condvar,
+}
+
+impl Locked {
+    fn change(&self, change: impl FnOnce(&mut Shown)) {
+        change(&mut self.shown.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, until: impl Fn(&Shown) -> bool) {
+        let shown = self.shown.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(shown, DEADLINE, |shown| !until(shown)).unwrap();
+        assert!(!waited.1.timed_out());
+    }
+}
+
+impl Host for Locked {
+    fn observe(&self) -> Observed {
+        let mut shown = self.shown.lock().unwrap();
+        shown.waiting += 1;
+        self.changed.notify_all();
+        let mut shown = self.changed.wait_while(shown, |shown| shown.locked).unwrap();
+        shown.waiting -= 1;
+        shown.observed.clone()
+    }
+
+    fn apply(&self, step: &Step) -> Result<Applied, StepError> {
+        let mut shown = self.changed.wait_while(self.shown.lock().unwrap(), |shown| shown.hangs).unwrap();
+        if let Some(kind) = shown.fails {
+            return Err(StepError { kind, text: format!("could not {step}: EIO") });
+        }
+        shown.applied.push(step.clone());
+        note_made(&mut shown.observed, step);
+        if let Step::RemoveMdev { gpu, uuid, .. } = step {
+            shown.observed.gpus.get_mut(gpu).unwrap().vgpus.remove(&DeviceId::Mdev(*uuid)).unwrap();
+        }
+        self.changed.notify_all();
+        Ok(Applied::Changed)
+    }
+}
+
+struct Running {
+    host: Arc<Locked>,
+    messages: mpsc::Sender<Message>,
+    status: watch::Receiver<Arc<Status>>,
+    _decisions: broadcast::Receiver<headstartd::bus::Decision>,
+}
+
+/// The loop on this scene; its desktops opt in by their metadata.
+fn start(scene: &str, mode: Mode) -> Running {
+    let scene: Scene = scene.parse().unwrap();
+    let mut observed = scene.observed;
+    for (uuid, desktop) in scene.desktops {
+        observed.domains.get_mut(&uuid).unwrap().settings = Some(DesktopSettings {
+            profiles: Some(desktop.profiles),
+            attach: Some(desktop.attach),
+            missing_gpu: Some(desktop.missing_gpu),
+            ..DesktopSettings::default()
+        });
+    }
+    let shown = Shown { observed, applied: Vec::new(), locked: false, waiting: 0, fails: None, hangs: false };
+    let host = Arc::new(Locked { shown: Mutex::new(shown), changed: Condvar::new() });
+    let (messages, inbox) = mpsc::channel(16);
+    let (status, shown) = watch::channel(Arc::default());
+    let (decisions, told) = broadcast::channel(64);
+    let settings = Settings { policy: scene.policy, rules: Vec::new(), zone: jiff::tz::TimeZone::UTC, mode };
+    let parts = Parts {
+        host: host.clone(),
+        clock: Clock::Wall,
+        simulation: None,
+        settings,
+        zone_name: String::new(),
+        poll: Span::hours(1),
+        refit_at: jiff::civil::time(3, 0, 0, 0),
+        store: Store::in_memory().unwrap(),
+        model_path: None::<PathBuf>,
+        messages: inbox,
+        status,
+        decisions,
+        systemd: Systemd::new(None),
+        exit_at_end: false,
+    };
+    let memory = Memory::new(History::new(FORGET), headstart_core::forecast::Model::default());
+    tokio::spawn(Reconcile::new(parts, memory).run());
+    Running { host, messages, status: shown, _decisions: told }
+}
+
+fn xml(name: &str, device: DeviceId) -> String {
+    let (kind, address) = match device {
+        DeviceId::Mdev(uuid) => ("mdev", format!("uuid='{uuid}'")),
+        DeviceId::Vf(vf) => {
+            let text = vf.to_string();
+            let part = |range| text.get(range).unwrap();
+            (
+                "pci",
+                format!(
+                    "domain='0x{}' bus='0x{}' slot='0x{}' function='0x{}'",
+                    part(0..4),
+                    part(5..7),
+                    part(8..10),
+                    part(11..12)
+                ),
+            )
+        }
+    };
+    format!(
+        "<domain><name>{name}</name><uuid>{}</uuid><devices><hostdev type='{kind}'><source><address {address}/></source>\
+         <alias name='ua-headstart-vgpu'/></hostdev></devices></domain>",
+        Scene::uuid(name)
+    )
+}
+
+fn own(name: &str) -> DeviceId {
+    DeviceId::Mdev(Scene::uuid(name).mdev())
+}
+
+impl Running {
+    /// Waits for the first round.
+    async fn first_round(&mut self) {
+        tokio::time::timeout(DEADLINE, self.status.changed()).await.unwrap().unwrap();
+    }
+
+    async fn send(&self, operation: Operation, xml: String) -> oneshot::Receiver<Told> {
+        let (reply, told) = oneshot::channel();
+        self.messages.send(Message::Hook { operation, xml, reply }).await.unwrap();
+        told
+    }
+
+    async fn asks(&self, operation: Operation, xml: String) -> Told {
+        let told = self.send(operation, xml).await;
+        tokio::time::timeout(DEADLINE, told).await.unwrap().unwrap()
+    }
+
+    /// From now on no look comes back; one has begun when this returns.
+    async fn lock(&self) {
+        self.host.change(|shown| shown.locked = true);
+        self.messages.send(Message::Reconcile).await.unwrap();
+        let host = self.host.clone();
+        tokio::task::spawn_blocking(move || host.wait(|shown| shown.waiting > 0)).await.unwrap();
+    }
+
+    /// Everything sent before has been taken when this comes back.
+    async fn explained(&self, name: &str) {
+        let (reply, text) = oneshot::channel();
+        self.messages.send(Message::Explain { desktop: name.parse().unwrap(), reply }).await.unwrap();
+        assert!(tokio::time::timeout(DEADLINE, text).await.unwrap().unwrap().is_some());
+    }
+
+    fn applied(&self) -> Vec<String> {
+        self.host.shown.lock().unwrap().applied.iter().map(|step| step.kind().to_owned()).collect()
+    }
+}
+
+const GPU: &str = "
+    gpu 3b mdev equal-size 8192
+      A-4Q 4096 x2
+";
+
+#[tokio::test]
+async fn a_hook_is_answered_while_a_look_waits_for_that_very_answer() {
+    let mut running = start(
+        &format!("{GPU}\ndesktop vm1 live A-4Q off\ndesktop vm2 live A-4Q off\ndesktop vm3 live A-4Q off block"),
+        Mode::Armed,
+    );
+    running.first_round().await;
+    running.lock().await;
+    for name in ["vm1", "vm2"] {
+        let told = running.asks(Operation::Prepare, xml(name, own(name))).await;
+        assert_eq!(told, Told { allowed: true, note: String::new(), xml: String::new() });
+    }
+    assert_eq!(running.applied(), ["create-mdev", "create-mdev"]);
+    // What was made since the last look counts, though no look has shown it.
+    let told = running.asks(Operation::Prepare, xml("vm3", own("vm3"))).await;
+    assert!(!told.allowed && told.note.contains("all 2 instances of the profile are taken"), "{told:?}");
+    // Other calls wait for the look and are not lost.
+    let (reply, cookie) = oneshot::channel();
+    running.messages.send(Message::Hold { owner: ":1.1".into(), reason: "x".into(), reply }).await.unwrap();
+    running.host.change(|shown| shown.locked = false);
+    assert_eq!(tokio::time::timeout(DEADLINE, cookie).await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_starts_keeps_its_device_until_it_is_seen_to_run_or_has_stopped() {
+    let mut running = start(&format!("{GPU}\n desktop vm1 live A-4Q off"), Mode::Armed);
+    running.first_round().await;
+    let state = |running: &Running| running.status.borrow().desktops.values().next().unwrap().state.clone();
+    assert!(running.asks(Operation::Prepare, xml("vm1", own("vm1"))).await.allowed);
+    // Looks still show a domain that is off and names nothing; its mdev is not idle all the same.
+    for _ in 0..3 {
+        running.messages.send(Message::Reconcile).await.unwrap();
+        tokio::time::timeout(DEADLINE, running.status.changed()).await.unwrap().unwrap();
+    }
+    assert_eq!((state(&running).as_str(), running.applied()), ("preparing", vec!["create-mdev".to_owned()]));
+    running.messages.send(Message::Release { desktop: "vm1".parse().unwrap() }).await.unwrap();
+    // What the hook says goes before what others say while a look is under way.
+    running.explained("vm1").await;
+    running.messages.send(Message::Stopped { domain: "vm1".parse().unwrap() }).await.unwrap();
+    let host = running.host.clone();
+    tokio::task::spawn_blocking(move || host.wait(|shown| shown.applied.len() == 2)).await.unwrap();
+    assert_eq!(running.applied(), ["create-mdev", "remove-mdev"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_in_time_is_not_waited_for() {
+    let mut running =
+        start(&format!("{GPU}\n desktop vm1 live A-4Q off\n desktop vm2 live A-4Q off block"), Mode::Armed);
+    running.first_round().await;
+    running.host.change(|shown| shown.hangs = true);
+    let (one, two) = tokio::join!(
+        running.asks(Operation::Prepare, xml("vm1", own("vm1"))),
+        running.asks(Operation::Prepare, xml("vm2", own("vm2")))
+    );
+    assert!(one.allowed && one.note.contains("within 1500 ms; the start is not refused"), "{one:?}");
+    assert!(!two.allowed && two.note.contains("0000:3b:00.0 is busy (create mdev"), "{two:?}");
+    assert!(two.note.contains("missing-gpu = \"block\""), "{two:?}");
+    running.host.change(|shown| shown.hangs = false);
+}
+
+#[tokio::test]
+async fn what_fails_says_why() {
+    let mut running = start(&format!("{GPU}\n desktop vm1 live A-4Q off"), Mode::Armed);
+    running.first_round().await;
+    running.host.change(|shown| shown.fails = Some(FailureKind::Transient));
+    let told = running.asks(Operation::Prepare, xml("vm1", own("vm1"))).await;
+    assert!(told.allowed && told.note.contains("EIO; the start is not refused"), "{told:?}");
+}
+
+#[tokio::test]
+async fn in_shadow_mode_and_during_a_hold_nothing_is_made() {
+    let scene = format!("{GPU}\n desktop vm1 live A-4Q off block");
+    let mut shadow = start(&scene, Mode::Shadow);
+    shadow.first_round().await;
+    let told = shadow.asks(Operation::Prepare, xml("vm1", own("vm1"))).await;
+    assert_eq!((told.allowed, told.note.as_str(), shadow.applied().len()), (true, "", 0));
+
+    let mut held = start(&scene, Mode::Armed);
+    held.first_round().await;
+    let (reply, cookie) = oneshot::channel();
+    held.messages.send(Message::Hold { owner: ":1.1".into(), reason: "driver update".into(), reply }).await.unwrap();
+    cookie.await.unwrap();
+    let told = held.asks(Operation::Prepare, xml("vm1", own("vm1"))).await;
+    assert!(!told.allowed && told.note.contains("a hold is in force (driver update)"), "{told:?}");
+    assert_eq!(held.applied().len(), 0);
+}
+
+#[tokio::test]
+async fn a_definition_from_elsewhere_gets_a_vf_and_keeps_it() {
+    let gpu = "gpu 3b vfio-variant equal-size 8192 vfs=2\n A-4Q 4096 x2\n";
+    let mut running = start(&format!("{gpu}\n desktop vm1 live A-4Q off\n desktop vm2 live A-4Q off"), Mode::Armed);
+    running.first_round().await;
+    let foreign = DeviceId::Vf("0000:af:00.1".parse().unwrap());
+    let vf = |n: u8| DeviceId::Vf(format!("0000:3b:00.{n}").parse().unwrap());
+    for (name, n) in [("vm1", 1), ("vm2", 2)] {
+        let told = running.asks(Operation::Restore, xml(name, foreign)).await;
+        assert_eq!((told.allowed, told.xml), (true, xml(name, vf(n))), "each its own");
+        let told = running.asks(Operation::Prepare, xml(name, vf(n))).await;
+        assert_eq!((told.allowed, told.note.as_str()), (true, ""));
+    }
+    assert_eq!(running.applied(), ["set-vgpu-type", "set-vgpu-type"]);
+}
+
+#[tokio::test]
+async fn what_is_no_domain_goes_on_with_a_note() {
+    let mut running = start(GPU, Mode::Armed);
+    running.first_round().await;
+    let told = running.asks(Operation::Prepare, "<network/>".into()).await;
+    let note =
+        "its XML is not understood (the outermost element is <network>, not <domain>); it goes on without headstart";
+    assert_eq!((told.allowed, told.note.as_str()), (true, note));
+}

@@ -1,0 +1,76 @@
+//! The one message to headstartd.
+
+use zbus::fdo;
+use zbus::message::{Flags, Message};
+
+use crate::Concern;
+
+const NAME: &str = "org.headstart1";
+const PATH: &str = "/org/headstart1";
+const INTERFACE: &str = "org.headstart1.Hook";
+const METHOD: &str = "Ask";
+/// Another bus than the system's, for tests. libvirt gives a hook no variable of ours.
+const BUS: &str = "HEADSTART_BUS";
+
+/// What libvirt is told.
+pub(crate) struct Answer {
+    /// Go on.
+    pub(crate) allowed: bool,
+    /// For the log; empty: nothing to say.
+    pub(crate) note: String,
+    /// The changed definition; empty: as it was.
+    pub(crate) xml: String,
+}
+
+impl Answer {
+    /// Nothing to object, nothing to change.
+    pub(crate) fn go_on() -> Self {
+        Self { allowed: true, note: String::new(), xml: String::new() }
+    }
+}
+
+/// Asks, or tells.
+///
+/// # Errors
+/// In words: no bus, no headstartd, or what it said instead of an answer.
+pub(crate) fn get(
+    concern: Concern,
+    [domain, operation, suboperation, extra]: [&String; 4],
+    xml: &str,
+) -> Result<Answer, String> {
+    let body = (domain, operation, suboperation, extra, if concern == Concern::Tell { "" } else { xml });
+    let answered = zbus::block_on(async {
+        let builder = match std::env::var(BUS).ok().as_deref() {
+            None | Some("system") => zbus::connection::Builder::system(),
+            Some("session") => zbus::connection::Builder::session(),
+            Some(address) => zbus::connection::Builder::address(address),
+        };
+        let connection = builder.build().await?;
+        if concern == Concern::Tell {
+            let message = Message::method_call(PATH, METHOD).destination(NAME).interface(INTERFACE);
+            connection.send(&message.with_flags(Flags::NO_REPLY_EXPECTED).build(&body)?).await?;
+            return Ok(Answer::go_on());
+        }
+        let reply = connection.call_method(Some(NAME), PATH, Some(INTERFACE), METHOD, &body).await?;
+        let (allowed, note, xml) = reply.body().deserialize()?;
+        Ok(Answer { allowed, note, xml })
+    });
+    answered.map_err(explain)
+}
+
+/// What an error of the bus means.
+fn explain(error: zbus::Error) -> String {
+    match error {
+        zbus::Error::FDO(error) => match *error {
+            fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => "headstartd is not running".into(),
+            fdo::Error::NoReply(_) => "headstartd ended before it answered".into(),
+            fdo::Error::AccessDenied(why) => format!("the bus lets only root ask headstartd: {why}"),
+            fdo::Error::UnknownInterface(_) | fdo::Error::UnknownMethod(_) | fdo::Error::InvalidArgs(_) => {
+                "headstartd is of another version than its hook".into()
+            }
+            error => format!("headstartd could not be asked: {error}"),
+        },
+        zbus::Error::MethodError(_, Some(why), _) => format!("headstartd says: {why}"),
+        error => format!("headstartd could not be asked: {error}"),
+    }
+}

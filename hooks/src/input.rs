@@ -1,0 +1,43 @@
+//! The definition on standard input, and whether headstartd has to do with it.
+
+use std::io::Read;
+use std::path::Path;
+
+/// libvirt's own protocol lets no text be longer (`REMOTE_STRING_MAX`), so no definition is.
+const LONGEST: u64 = 4 << 20;
+/// The beginning of the alias of each device that headstart attaches.
+const ALIAS: &str = "ua-headstart-";
+/// The namespace of the metadata by which a domain opts in.
+const NAMESPACE: &str = "https://headstart.dev/xmlns/desktop/1";
+/// In the run-time folder: headstartd has desktops that only its configuration knows and that must not start without a GPU.
+const ASK_ABOUT_ALL: &str = "ask-about-all";
+/// Where headstartd keeps it. libvirt gives a hook no variable of ours; tests do.
+const FOLDER: (&str, &str) = ("HEADSTART_RUN", "/run/headstart");
+
+/// Reads it to its end.
+///
+/// # Errors
+/// It is too long, no text, or not there.
+pub(crate) fn read() -> Result<String, String> {
+    let mut xml = Vec::new();
+    let read = std::io::stdin().lock().take(LONGEST + 1).read_to_end(&mut xml);
+    read.map_err(|why| format!("its XML cannot be read from standard input: {why}"))?;
+    if xml.len() as u64 > LONGEST {
+        return Err(format!("its XML is longer than {} MiB, which libvirt itself does not allow", LONGEST >> 20));
+    }
+    let xml = String::from_utf8(xml).map_err(|_| "its XML is not UTF-8 text".to_owned())?;
+    if xml.trim().is_empty() {
+        return Err("there is no XML on standard input".into());
+    }
+    Ok(xml)
+}
+
+/// Whether headstartd is to be asked at all: about a domain that bears a mark of it, and about every domain if its configuration
+/// cannot be obeyed otherwise. So the others do not depend on it in any way.
+pub(crate) fn is_ours(xml: &str) -> bool {
+    xml.contains(ALIAS) || xml.contains(NAMESPACE) || {
+        let (variable, default) = FOLDER;
+        let folder = std::env::var_os(variable).unwrap_or_else(|| default.into());
+        Path::new(&folder).join(ASK_ABOUT_ALL).exists()
+    }
+}
