@@ -3,14 +3,14 @@
 //! Modes are the card's and the operator's: they are looked at and never changed. Deliberately not here: where a table of types comes
 //! from (the back ends), and MIG's instances (`mig`).
 
+pub(crate) mod params;
+
 use std::collections::BTreeSet;
 
 use headstart_core::gpu::{Gpu, GpuState, Partitioning};
 
 use super::hardware::look::Look;
-use super::mdev::text::placement;
 use super::profile::{self, NvidiaType};
-use super::sysfs::SysfsRoot;
 
 /// Fills in partitioning, profiles and framebuffer from a card's table of types.
 pub(super) fn partition(look: &mut Look, gpu: &mut Gpu, table: &[NvidiaType]) {
@@ -70,12 +70,4 @@ fn mixed_size(look: &mut Look, gpu: &mut Gpu, table: &[NvidiaType]) {
         .flat_map(|(size, starts)| starts.iter().map(|start| start.saturating_add(*size)));
     gpu.partitioning = Partitioning::MixedSize { slots: ends.max().unwrap_or(0) };
     gpu.profiles = profile::profiles(&placed, gpu.framebuffer);
-}
-
-/// Where a vGPU begins, by the files of its directory: that of newer drivers, which is the driver's word, else its parameters, which are
-/// our wish.
-pub(super) fn start(root: &SysfsRoot, folder: &str) -> Option<u16> {
-    let told = root.read(&format!("{folder}/placement_id")).ok();
-    let wished = || root.read(&format!("{folder}/vgpu_params")).ok().and_then(|params| placement(&params));
-    told.and_then(|text| text.trim().parse().ok()).or_else(wished)
 }

@@ -266,7 +266,9 @@ fn parameters_are_set_before_a_vm_and_never_under_it() {
     fs::write(&params, " ").unwrap();
     rig.machine.open(&mdev(1).to_string(), "desktop-7").unwrap();
     let (kind, text) = fails(prepare());
-    assert!(kind == FailureKind::Denied && text.contains("vgpu_params"), "{text}");
+    assert!(kind == FailureKind::Conflict && text.contains("vgpu_params"), "{text}");
+    rig.machine.inject(Fault::write("**/vgpu_params").errno(Errno::E2BIG));
+    assert_eq!(fails(prepare()).0, FailureKind::Unsupported);
 }
 
 #[test]

@@ -218,3 +218,16 @@ fn boards_without_a_known_size_have_the_operators() {
     let gpu = rig.gpu(FLEX);
     assert_eq!((gpu.profiles[0].name.as_str(), gpu.profiles[0].framebuffer.get()), ("Lab-1/4", 3072));
 }
+
+#[test]
+fn vfs_come_without_a_driver_of_the_host() {
+    let rule = GpuRule { vfs: Some(2), ..GpuRule::of(gpu_id(IGB)) };
+    let Some(rig) = Rig::with_rules(Blueprint::new().with(Device::igb(IGB)), vec![rule]) else { return };
+    assert_eq!(rig.set_num_vfs(IGB, 2), Ok(Applied::Changed));
+    let gpu = rig.gpu(IGB);
+    assert_eq!(gpu.vfs.len(), 2);
+    for vf in &gpu.vfs {
+        assert!(!rig.machine.pci(&vf.to_string()).join("driver").exists(), "igbvf would have taken it");
+    }
+    assert_eq!(vgpus(&gpu).lines().filter(|line| line.ends_with("8086:10c9-1/2")).count(), 2, "{}", vgpus(&gpu));
+}

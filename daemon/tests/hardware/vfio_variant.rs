@@ -213,3 +213,36 @@ fn libvirt_leaves_such_vfs_to_their_driver() {
     let gone = rig.hardware.wants_managed(DeviceId::Vf(function("0000:99:00.1"))).unwrap_err();
     assert_eq!(gone.kind, FailureKind::Gone);
 }
+
+#[test]
+fn the_operators_word_goes_before_the_cards() {
+    let profile = ProfileRule {
+        name: name("L40S-8Q"),
+        number: None,
+        framebuffer: Some(headstart_core::unit::FramebufferMib::new(7680)),
+        max_instances: Some(5),
+        slots: None,
+    };
+    let rule = GpuRule { profiles: vec![profile], ..GpuRule::of(gpu_id(L40S)) };
+    let Some(rig) = Rig::with_rules(Blueprint::new().with(Gpu::l40s(L40S).vfs_enabled()), vec![rule]) else { return };
+    let gpu = rig.gpu(L40S);
+    let it = gpu.profile(&name("L40S-8Q")).unwrap();
+    assert_eq!((it.framebuffer.get(), it.max_instances), (7680, 5));
+    assert_eq!(gpu.profiles.len(), 23, "the others are as the card says");
+}
+
+#[test]
+fn the_codes_of_another_driver_are_understood() {
+    let Some(rig) = l40s(Gpu::nouveau_codes) else { return };
+    rig.set(L40S, VF, "L40S-8Q").unwrap();
+    assert_eq!(rig.set(L40S, VF, "L40S-8Q"), Ok(Applied::AlreadySo));
+    assert_eq!(fails(rig.set(L40S, VF, "L40S-8A")).0, FailureKind::Conflict);
+    assert_eq!(fails(rig.set(L40S, SECOND, "L40S-12Q")).0, FailureKind::Exhausted);
+    rig.machine.inject(Fault::write("**/current_vgpu_type").errno(Errno::ENODEV));
+    assert_eq!(fails(rig.set(L40S, SECOND, "L40S-8Q")).0, FailureKind::Transient, "it is offered and not given");
+    rig.machine.heal();
+    rig.machine.open(VF, "desktop-7").unwrap();
+    assert_eq!(fails(rig.clear(L40S, VF, "L40S-8Q")).0, FailureKind::Conflict);
+    rig.machine.close(VF);
+    assert_eq!(rig.clear(L40S, VF, "L40S-8Q"), Ok(Applied::Changed));
+}

@@ -36,17 +36,18 @@ pub(super) fn partition(
 
 fn nvidia_type(look: &Look, it: &MdevType) -> Option<NvidiaType> {
     let number = number(&it.id)?;
-    let rule = look.rule.profile(&it.name);
-    let by_name = || profile::framebuffer_by_name(it.name.as_str());
     let nvml = look.nvml.as_ref().and_then(|nvml| nvml.types.iter().find(|other| other.number == number));
-    let told = it.description.max_instances.or_else(|| nvml.and_then(|other| other.max_instances));
-    Some(NvidiaType {
+    let by_name = || profile::framebuffer_by_name(it.name.as_str());
+    let by_rule = || look.rule.profile(&it.name)?.framebuffer;
+    let mut found = NvidiaType {
         number,
         name: it.name.clone(),
-        framebuffer: it.description.framebuffer.or_else(|| rule?.framebuffer).or_else(by_name)?,
-        max_instances: told.or_else(|| rule?.max_instances),
+        framebuffer: it.description.framebuffer.or_else(by_name).or_else(by_rule)?,
+        max_instances: it.description.max_instances.or_else(|| nvml.and_then(|other| other.max_instances)),
         placement: nvml.and_then(|other| other.placement.clone()),
-    })
+    };
+    look.rule.correct_type(&mut found);
+    Some(found)
 }
 
 /// Whether series may mix, from what a parent with room still offers.
