@@ -33,6 +33,7 @@ use self::look::Look;
 use self::memory::Memory;
 use self::survey::Survey;
 use self::worker::{Begun, Occupied, Workers};
+use super::mig::Smi;
 use super::nvml::{self, NvmlGpus, NvmlSource};
 use super::pci;
 use super::sriov;
@@ -83,6 +84,7 @@ struct Inner {
     rules: Vec<GpuRule>,
     patience: Patience,
     sriov_manage: PathBuf,
+    nvidia_smi: PathBuf,
     nvml: NvmlSource,
     installed: Arc<InstalledTable>,
     looks: Workers,
@@ -104,6 +106,7 @@ impl Hardware {
     pub fn with(root: SysfsRoot, owned: Vec<GpuRule>, library: Option<OsString>, patience: Patience) -> Self {
         Self(Arc::new(Inner {
             sriov_manage: root.locate("usr/lib/nvidia/sriov-manage"),
+            nvidia_smi: root.locate("usr/bin/nvidia-smi"),
             root,
             rules: owned,
             patience,
@@ -222,6 +225,7 @@ impl Inner {
             rule,
             nvml: id.pci().and_then(|address| nvml.get(&address)).map(Arc::clone),
             installed: Arc::clone(&self.installed),
+            smi: self.smi(id),
             memory: self.memory(id),
             in_motion: self.writes.occupied(id),
             problems: Vec::new(),
@@ -274,6 +278,10 @@ impl Inner {
             problems.push(Problem { object: nvml::LIBRARY.into(), text });
             NvmlGpus::new()
         })
+    }
+
+    fn smi(&self, id: GpuId) -> Option<Smi> {
+        Some(Smi { program: self.nvidia_smi.clone(), card: id.pci()? })
     }
 
     fn memory(&self, id: GpuId) -> Arc<Mutex<Memory>> {

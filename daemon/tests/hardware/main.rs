@@ -8,7 +8,9 @@ mod candidates;
 mod manners;
 mod mdev;
 mod mdev_on_vfs;
+mod mig;
 mod nvml;
+mod rounds;
 mod samples;
 mod sriov;
 mod sriov_manage;
@@ -22,7 +24,7 @@ use headstart_core::gpu::{DeviceId, Gpu, GpuState, Opened};
 use headstart_core::id::{DomainUuid, GpuId, MdevUuid, PciAddress, ProfileName};
 use headstart_core::step::{Applied, FailureKind, Step, StepError};
 use headstart_simsysfs::{Blueprint, Machine};
-use headstartd::host::hardware::{GpuRule, Hardware, HardwareSeen, Patience, Selector};
+use headstartd::host::hardware::{GpuRule, Hardware, HardwareSeen, Patience, ProfileRule, Selector};
 use headstartd::host::sysfs::SysfsRoot;
 
 /// Longer than anything here takes on a machine that builds something else meanwhile.
@@ -130,6 +132,11 @@ fn function(text: &str) -> PciAddress {
 
 fn name(text: &str) -> ProfileName {
     text.parse().unwrap()
+}
+
+/// What an operator says of a type of NVIDIA: its number, no more.
+fn numbered(text: &str, number: u32) -> ProfileRule {
+    ProfileRule { name: name(text), number: Some(number), framebuffer: None, max_instances: None, slots: None }
 }
 
 /// The mdev of the `n`th desktop.

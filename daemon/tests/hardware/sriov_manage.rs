@@ -5,14 +5,12 @@ use headstart_core::step::{Applied, FailureKind};
 use headstart_simsysfs::nvidia::Gpu;
 use headstart_simsysfs::{Behavior, Blueprint, Program};
 
-use super::{GpuRule, Rig, fails, gpu_id, name, picture, vgpus};
-use headstartd::host::hardware::ProfileRule;
+use super::{GpuRule, Rig, fails, gpu_id, name, numbered, picture, vgpus};
 
 const L40S: &str = "0000:86:00.0";
 
 fn l40s() -> Option<Rig> {
-    let profile =
-        ProfileRule { name: name("L40S-8Q"), number: Some(1152), framebuffer: None, max_instances: None, slots: None };
+    let profile = numbered("L40S-8Q", 1152);
     let rule = GpuRule { profiles: vec![profile], ..GpuRule::of(gpu_id(L40S)) };
     Rig::with_rules(Blueprint::new().with(Gpu::l40s(L40S)), vec![rule])
 }

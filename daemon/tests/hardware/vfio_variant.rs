@@ -7,7 +7,7 @@ use headstart_core::step::{Applied, FailureKind};
 use headstart_simsysfs::nvidia::Gpu;
 use headstart_simsysfs::{Blueprint, Errno, Fault};
 
-use super::{GpuRule, Rig, fails, function, gpu_id, name, picture, problems, vgpus};
+use super::{GpuRule, Rig, fails, function, gpu_id, name, numbered, picture, problems, vgpus};
 use headstartd::host::hardware::ProfileRule;
 
 const L40S: &str = "0000:86:00.0";
@@ -142,15 +142,8 @@ fn a_card_first_seen_in_use_says_what_it_needs() {
         "{}",
         picture(&gpu)
     );
-    let profile = |text: &str, number| ProfileRule {
-        name: name(text),
-        number: Some(number),
-        framebuffer: None,
-        max_instances: None,
-        slots: None,
-    };
     let rule =
-        GpuRule { profiles: vec![profile("L40S-8Q", 1152), profile("L40S-12Q", 1153)], ..GpuRule::of(gpu_id(L40S)) };
+        GpuRule { profiles: vec![numbered("L40S-8Q", 1152), numbered("L40S-12Q", 1153)], ..GpuRule::of(gpu_id(L40S)) };
     let told = super::hardware(super::SysfsRoot::new(rig.machine.root()), vec![rule]);
     let gpu = told.observe().gpus.remove(&gpu_id(L40S)).unwrap();
     assert_eq!(vgpus(&gpu), format!("  + {VF} L40S-8Q\n"));
