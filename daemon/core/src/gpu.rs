@@ -336,9 +336,18 @@ impl Gpu {
         profile.starts.contains(&start) && self.instances.iter().flat_map(BTreeMap::values).all(apart)
     }
 
+    /// How many VFs have to be enabled before anything can be made on it; none if they are, or if it works without.
+    pub fn vfs_to_enable(&self) -> Option<u16> {
+        let vfs = match self.partitioning {
+            Partitioning::SrIov { vfs } => vfs,
+            _ => self.dormant_vfs,
+        };
+        (self.vfs.is_empty() && vfs > 0).then_some(vfs)
+    }
+
     /// Nothing can be made on it before its VFs are enabled.
     pub fn must_enable_vfs(&self) -> bool {
-        self.vfs.is_empty() && (self.dormant_vfs > 0 || matches!(self.partitioning, Partitioning::SrIov { .. }))
+        self.vfs_to_enable().is_some()
     }
 
     fn slots_of(&self, tenant: &Tenant<'_>) -> u16 {
