@@ -7,6 +7,7 @@ mod holders;
 pub mod hook_xml;
 pub mod libvirt;
 mod mdev;
+mod mig;
 mod nvidia;
 mod nvml;
 mod pci;

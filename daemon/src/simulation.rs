@@ -337,6 +337,7 @@ fn gpu(simulated: &file::SimulatedGpu) -> Gpu {
         vfs: Vec::new(),
         dormant_vfs: 0,
         vgpus: BTreeMap::new(),
+        instances: simulated.gpu_instances.then(BTreeMap::new),
         state: GpuState::Ready,
     };
     if vfs > 0 {
@@ -350,8 +351,8 @@ fn gpu(simulated: &file::SimulatedGpu) -> Gpu {
 fn sim_fault(fault: &file::Fault, start: Time) -> SimFault {
     let kinds = match fault.step {
         None => Vec::new(),
-        Some(FaultStep::Create) => vec!["create-mdev", "set-vgpu-type"],
-        Some(FaultStep::Remove) => vec!["remove-mdev", "clear-vgpu-type"],
+        Some(FaultStep::Create) => vec!["create-mdev", "set-vgpu-type", "create-gpu-instance"],
+        Some(FaultStep::Remove) => vec!["remove-mdev", "clear-vgpu-type", "destroy-gpu-instance"],
         Some(FaultStep::SetVfs) => vec!["set-num-vfs"],
         Some(FaultStep::Attach) => vec!["attach"],
         Some(FaultStep::Detach) => vec!["detach"],

@@ -174,6 +174,7 @@ fn gpu(n: usize) -> anyhow::Result<Gpu> {
         profiles,
         vfs,
         dormant_vfs: 0,
+        instances: None,
         vgpus,
         state: GpuState::Ready,
     })

@@ -128,15 +128,17 @@ impl Judge<'_> {
     fn step(&self, step: &Step) -> Result<(), String> {
         let no_list = self.observed.gaps.contains(&Gap::Domains);
         match step {
-            Step::CreateMdev { gpu, uuid, .. } => {
+            Step::CreateMdev { gpu, uuid, profile, start } => {
                 let on = self.ready(*gpu, Interface::Mdev)?;
+                on_an_instance(on, profile, *start)?;
                 must(!on.vfs.is_empty() || on.dormant_vfs == 0, "its VFs are off")?;
                 must(self.desktops.keys().any(|domain| domain.mdev() == *uuid), "made for nobody")?;
                 must(self.place_of(DeviceId::Mdev(*uuid)).is_none(), "it exists already")?;
                 must(self.sees_all_gpus(), "it may exist on a PF that was not seen")
             }
-            Step::SetVgpuType { gpu, vf, .. } => {
+            Step::SetVgpuType { gpu, vf, profile, start } => {
                 let on = self.ready(*gpu, Interface::VfioVariant)?;
+                on_an_instance(on, profile, *start)?;
                 must(on.vfs.contains(vf), "no VF of this PF")?;
                 must(!on.vgpus.contains_key(&DeviceId::Vf(*vf)), "the VF has a type already")?;
                 let names = self.named_by(DeviceId::Vf(*vf));
@@ -159,6 +161,25 @@ impl Judge<'_> {
                     _ => on.dormant_vfs,
                 };
                 must(*vfs > 0 && *vfs == wanted, "not the number of VFs that it has")
+            }
+            Step::CreateGpuInstance { gpu, profile, start } => {
+                let on = self.observed.gpus.get(gpu).ok_or("no such PF")?;
+                must(on.state == GpuState::Ready, "its PF is not ready")?;
+                let instances = on.instances.as_ref().ok_or("it has no GPU instances")?;
+                let profile = on.profiles.iter().find(|it| it.name == *profile).ok_or("no such profile")?;
+                must(profile.starts.contains(start), "it may not begin there")?;
+                for it in instances.values() {
+                    let apart = it.start + it.slots <= *start || start + profile.slots <= it.start;
+                    must(apart, "another GPU instance is there")?;
+                }
+                Ok(())
+            }
+            Step::DestroyGpuInstance { gpu, instance } => {
+                let on = self.observed.gpus.get(gpu).ok_or("no such PF")?;
+                must(on.state == GpuState::Ready, "its PF is not ready")?;
+                let it = on.instances.as_ref().and_then(|all| all.get(instance)).ok_or("no such GPU instance")?;
+                must(it.used == Opened::No && it.profile.is_some(), "something is on it, or that is not known")?;
+                must(on.vgpus.values().all(|vgpu| vgpu.start != Some(it.start)), "a vGPU is on it")
             }
             Step::RemoveMdev { gpu, profile, uuid } => {
                 self.ready(*gpu, Interface::Mdev)?;
@@ -283,6 +304,17 @@ impl Judge<'_> {
     }
 }
 
+/// Where GPU instances are needed, exactly one is idle for this profile, and it is where the vGPU is wanted.
+fn on_an_instance(gpu: &Gpu, profile: &ProfileName, start: Option<u16>) -> Result<(), String> {
+    let Some(instances) = &gpu.instances else { return Ok(()) };
+    let idle: Vec<u16> = instances
+        .values()
+        .filter(|it| it.used == Opened::No && it.profile.as_ref() == Some(profile))
+        .map(|it| it.start)
+        .collect();
+    must(idle.len() == 1 && start == Some(idle[0]), "it would not come to stand on the GPU instance that is meant")
+}
+
 fn in_power(domain: &Domain, live: bool) -> Result<(), String> {
     let needed = if live { Power::Running { ready: true } } else { Power::Off };
     must(domain.power == needed, "the domain is not in the power state that it needs")
@@ -342,6 +374,15 @@ pub fn stand_together(gpu: &Gpu, tenants: &[(Option<ProfileName>, Option<u16>)])
         }
         Partitioning::MixedSize { slots } | Partitioning::Mig { slots } => {
             let mut taken = vec![false; usize::from(slots)];
+            let of_a_vgpu = |start| gpu.vgpus.values().any(|vgpu| vgpu.start == Some(start));
+            let foreign = gpu.instances.iter().flat_map(BTreeMap::values);
+            for it in foreign.filter(|it| it.used != Opened::No || it.profile.is_none()) {
+                for slot in it.start..it.start + it.slots {
+                    if let Some(taken) = taken.get_mut(usize::from(slot)).filter(|_| !of_a_vgpu(it.start)) {
+                        *taken = true;
+                    }
+                }
+            }
             for (profile, start) in &known {
                 let start = start.ok_or("one of them is at an unknown place")?;
                 must(profile.starts.contains(&start), "one of them begins where it may not")?;

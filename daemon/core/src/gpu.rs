@@ -142,6 +142,30 @@ impl Vgpu {
     }
 }
 
+/// A GPU instance of MIG: a run of memory slices with its engines, on which a vGPU is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// The profile of the vGPU that it is for; none if no profile of the card's is.
+    pub profile: Option<ProfileName>,
+    /// Its first slice.
+    pub start: u16,
+    /// Its slices.
+    pub slots: u16,
+    /// Whether a vGPU or anything else is on it.
+    pub used: Opened,
+}
+
+impl Instance {
+    /// It is for vGPUs of a known profile, and nothing is on it.
+    pub fn is_idle(&self) -> bool {
+        self.used == Opened::No && self.profile.is_some()
+    }
+
+    fn slices(&self) -> std::ops::Range<u16> {
+        self.start..self.start.saturating_add(self.slots)
+    }
+}
+
 /// Whether the PF can be worked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GpuState {
@@ -175,6 +199,8 @@ pub struct Gpu {
     pub dormant_vfs: u16,
     /// What exists on it.
     pub vgpus: BTreeMap<DeviceId, Vgpu>,
+    /// GPU instances of MIG, by the driver's number; none where no instance has to be made before a vGPU.
+    pub instances: Option<BTreeMap<u32, Instance>>,
     /// Whether it can be worked with.
     pub state: GpuState,
 }
@@ -286,9 +312,42 @@ impl Gpu {
         }
     }
 
+    /// GPU instances on which something stands that is no vGPU, or that nobody understands: nothing else fits there. Those of vGPUs come
+    /// and go with them.
+    fn foreign_instances(&self) -> impl Iterator<Item = &Instance> {
+        let of_a_vgpu = |it: &Instance| self.vgpus.values().any(|vgpu| vgpu.start == Some(it.start));
+        self.instances.iter().flat_map(BTreeMap::values).filter(move |it| !it.is_idle() && !of_a_vgpu(it))
+    }
+
+    /// The GPU instance on which a vGPU of this profile that is made now comes to stand: the one idle instance for it. None if there is
+    /// none, or if the driver would have a choice. Also none where no instance is needed; ask `instances` first.
+    pub fn instance_for(&self, profile: &ProfileName) -> Option<&Instance> {
+        let mut idle = self.instances.iter().flat_map(BTreeMap::values);
+        let fits = |it: &&Instance| it.is_idle() && it.profile.as_ref() == Some(profile);
+        let only = idle.by_ref().find(fits)?;
+        idle.all(|it| !fits(&it)).then_some(only)
+    }
+
+    /// Whether a GPU instance of this profile can be made at `start` beside all that exist, idle ones too.
+    pub fn has_slices(&self, profile: &ProfileName, start: u16) -> bool {
+        let Some(profile) = self.profile(profile) else { return false };
+        let end = start.saturating_add(profile.slots);
+        let apart = |it: &Instance| it.slices().end <= start || end <= it.start;
+        profile.starts.contains(&start) && self.instances.iter().flat_map(BTreeMap::values).all(apart)
+    }
+
+    /// How many VFs have to be enabled before anything can be made on it; none if they are, or if it works without.
+    pub fn vfs_to_enable(&self) -> Option<u16> {
+        let vfs = match self.partitioning {
+            Partitioning::SrIov { vfs } => vfs,
+            _ => self.dormant_vfs,
+        };
+        (self.vfs.is_empty() && vfs > 0).then_some(vfs)
+    }
+
     /// Nothing can be made on it before its VFs are enabled.
     pub fn must_enable_vfs(&self) -> bool {
-        self.vfs.is_empty() && (self.dormant_vfs > 0 || matches!(self.partitioning, Partitioning::SrIov { .. }))
+        self.vfs_to_enable().is_some()
     }
 
     fn slots_of(&self, tenant: &Tenant<'_>) -> u16 {
@@ -315,6 +374,7 @@ impl Gpu {
             let start = tenant.start.ok_or(Refusal::NoPlacement)?;
             taken.push(start..start.saturating_add(size));
         }
+        taken.extend(self.foreign_instances().map(Instance::slices));
         let free = |start: &u16| {
             let end = start.saturating_add(new.slots);
             at.is_none_or(|at| at == *start)
@@ -348,141 +408,4 @@ impl Gpu {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    fn profile(name: &str, mib: u32, max: u16, slots: u16, starts: &[u16]) -> Profile {
-        Profile {
-            name: name.parse().unwrap(),
-            framebuffer: FramebufferMib::new(mib),
-            max_instances: max,
-            compute: name.ends_with('C'),
-            slots,
-            starts: starts.to_vec(),
-        }
-    }
-
-    fn gpu(partitioning: Partitioning, interface: Interface, vfs: u32, profiles: Vec<Profile>) -> Gpu {
-        let address: GpuId = "0000:3b:00.0".parse().unwrap();
-        Gpu {
-            address,
-            name: "test".into(),
-            framebuffer: FramebufferMib::new(24_576),
-            interface,
-            partitioning,
-            profiles,
-            vfs: (0..vfs).filter_map(|n| address.offset(4 + n)).collect(),
-            dormant_vfs: 0,
-            vgpus: BTreeMap::new(),
-            state: GpuState::Ready,
-        }
-    }
-
-    fn fit(gpu: &Gpu, tenants: &[(&str, Option<u16>)], new: &str) -> String {
-        let names: Vec<ProfileName> = tenants.iter().map(|(n, _)| n.parse().unwrap()).collect();
-        let tenants: Vec<Tenant<'_>> =
-            names.iter().zip(tenants).map(|(n, (_, start))| Tenant { profile: Some(n), start: *start }).collect();
-        match gpu.fit(&tenants, &new.parse().unwrap(), None) {
-            Ok(None) => "fits".into(),
-            Ok(Some(start)) => format!("fits at {start}"),
-            Err(refusal) => refusal.to_string(),
-        }
-    }
-
-    #[test]
-    fn equal_size_is_bound_by_the_first() {
-        let profiles = || {
-            vec![
-                profile("X-2Q", 2048, 12, 0, &[]),
-                profile("X-2B", 2048, 12, 0, &[]),
-                profile("X-2C", 2048, 12, 0, &[]),
-                profile("X-8Q", 8192, 3, 0, &[]),
-            ]
-        };
-        let mut gpu = gpu(Partitioning::EqualSize { series_may_mix: true }, Interface::VfioVariant, 16, profiles());
-        assert_eq!(fit(&gpu, &[], "X-8Q"), "fits");
-        assert_eq!(fit(&gpu, &[("X-2B", None)], "X-2Q"), "fits");
-        assert_eq!(
-            fit(&gpu, &[("X-2B", None)], "X-8Q"),
-            "it is bound to vGPUs of 2048 MiB until the last of them is gone"
-        );
-        assert_eq!(fit(&gpu, &[("X-2C", None)], "X-2C"), "fits");
-        for (there, new) in [("X-2B", "X-2C"), ("X-2C", "X-2B")] {
-            let refusal = format!("it is bound to {there} until the last of them is gone");
-            assert_eq!(fit(&gpu, &[(there, None)], new), refusal, "computing stands alone");
-        }
-        assert_eq!(fit(&gpu, &[("X-8Q", None); 3], "X-8Q"), "all 3 instances of the profile are taken");
-        assert_eq!(fit(&gpu, &[], "Y-1Q"), "it does not offer the profile");
-        gpu.partitioning = Partitioning::EqualSize { series_may_mix: false };
-        assert_eq!(fit(&gpu, &[("X-2B", None)], "X-2Q"), "it is bound to X-2B until the last of them is gone");
-        gpu.vfs.truncate(1);
-        assert_eq!(fit(&gpu, &[("X-2Q", None)], "X-2Q"), "every VF is taken");
-    }
-
-    #[test]
-    fn mixed_size_places_large_low_and_small_high() {
-        let profiles = vec![profile("L4-6Q", 6144, 4, 6, &[0, 6, 12, 18]), profile("L4-12Q", 12_288, 2, 12, &[0, 12])];
-        let gpu = gpu(Partitioning::MixedSize { slots: 24 }, Interface::VfioVariant, 16, profiles);
-        assert_eq!(fit(&gpu, &[], "L4-6Q"), "fits at 18");
-        assert_eq!(fit(&gpu, &[("L4-6Q", Some(18))], "L4-12Q"), "fits at 0");
-        assert_eq!(fit(&gpu, &[("L4-6Q", Some(18)), ("L4-12Q", Some(0))], "L4-12Q"), "no placement is free");
-        assert_eq!(fit(&gpu, &[("L4-6Q", None)], "L4-6Q"), "no placement is free");
-    }
-
-    #[test]
-    fn mig_slices_begin_where_the_driver_allows() {
-        let profiles = vec![
-            profile("A100-1-5C", 4864, 7, 1, &[0, 1, 2, 3, 4, 5, 6]),
-            profile("A100-3-20C", 19_968, 2, 4, &[0, 4]),
-        ];
-        let gpu = gpu(Partitioning::Mig { slots: 8 }, Interface::VfioVariant, 16, profiles);
-        assert_eq!(fit(&gpu, &[("A100-1-5C", Some(6))], "A100-3-20C"), "fits at 0");
-        assert_eq!(fit(&gpu, &[("A100-1-5C", Some(6)), ("A100-1-5C", Some(0))], "A100-3-20C"), "no placement is free");
-    }
-
-    #[test]
-    fn a_budget_takes_any_mix() {
-        let profiles = vec![profile("large", 64, 4, 16, &[]), profile("small", 4, 64, 1, &[])];
-        let gpu = gpu(Partitioning::Budget { slots: 34 }, Interface::Mdev, 0, profiles);
-        assert_eq!(fit(&gpu, &[("large", None), ("small", None)], "large"), "fits");
-        assert_eq!(fit(&gpu, &[("large", None), ("large", None), ("small", None)], "small"), "fits");
-        assert_eq!(
-            fit(&gpu, &[("large", None), ("small", None), ("small", None), ("small", None)], "large"),
-            "its budget is used up"
-        );
-        assert_eq!(gpu.capacity(&"large".parse().unwrap()), 2);
-    }
-
-    #[test]
-    fn vfs_that_are_off_count_as_room() {
-        let profiles = vec![profile("X-2Q", 2048, 12, 0, &[])];
-        let mut gpu = gpu(Partitioning::EqualSize { series_may_mix: true }, Interface::Mdev, 0, profiles);
-        assert_eq!((gpu.capacity(&"X-2Q".parse().unwrap()), gpu.must_enable_vfs()), (12, false));
-        gpu.dormant_vfs = 2;
-        assert_eq!((gpu.capacity(&"X-2Q".parse().unwrap()), gpu.must_enable_vfs()), (2, true));
-        assert_eq!(fit(&gpu, &[("X-2Q", None)], "X-2Q"), "fits");
-        assert_eq!(fit(&gpu, &[("X-2Q", None); 2], "X-2Q"), "every VF is taken");
-    }
-
-    #[test]
-    fn what_is_unknown_closes_the_gpu() {
-        let mut gpu = gpu(
-            Partitioning::EqualSize { series_may_mix: true },
-            Interface::Mdev,
-            0,
-            vec![profile("X-2Q", 2048, 12, 0, &[])],
-        );
-        let device = DeviceId::Mdev("11111111-2222-3333-4444-555555555555".parse().unwrap());
-        gpu.vgpus.insert(device, Vgpu { profile: None, start: None, opened: Opened::No });
-        let refusal = gpu.fit(&[Tenant { profile: None, start: None }], &"X-2Q".parse().unwrap(), None).unwrap_err();
-        assert_eq!(refusal, Refusal::UnknownTenant(device));
-    }
-
-    #[test]
-    fn plain_vfs_are_counted() {
-        let gpu = gpu(Partitioning::FixedVfs, Interface::Vf, 2, vec![profile("V710-1/2", 14_000, 2, 0, &[])]);
-        assert_eq!(fit(&gpu, &[("V710-1/2", None)], "V710-1/2"), "fits");
-        assert_eq!(fit(&gpu, &[("V710-1/2", None); 2], "V710-1/2"), "all 2 instances of the profile are taken");
-        assert_eq!(gpu.capacity(&"V710-1/2".parse().unwrap()), 2);
-    }
-}
+pub(crate) mod tests;

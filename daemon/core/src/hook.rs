@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::desktop::{AttachMode, Desktop, MissingGpu};
-use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Tenant, Vgpu};
+use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Tenant, Vgpu};
 use crate::id::{DomainUuid, GpuId, MdevUuid, PciAddress, ProfileName};
 use crate::observed::{Domain, Observed, Tenure, tenure};
 use crate::plan::Quarantine;
@@ -152,13 +152,14 @@ impl Case<'_> {
             });
         }
         let distance = |gpu: &Gpu| (1..=FARTHEST_VF).find(|n| gpu.address.offset(*n) == Some(vf));
-        let off = self.observed.gpus.values().filter(|gpu| gpu.interface == Interface::Vf && gpu.vfs.is_empty());
+        let has_vfs = |gpu: &&Gpu| gpu.interface == Interface::Vf || gpu.must_enable_vfs();
+        let off = self.observed.gpus.values().filter(|gpu| gpu.vfs.is_empty()).filter(has_vfs);
         let nearest = off.filter_map(|gpu| distance(gpu).map(|n| (n, gpu))).min_by_key(|(n, _)| *n);
-        match nearest.map(|(_, gpu)| (gpu, gpu.partitioning)) {
+        match nearest.map(|(_, gpu)| (gpu, gpu.vfs_to_enable())) {
             Some((gpu, _)) if gpu.state != GpuState::Ready || self.quarantine.gpus.contains_key(&gpu.address) => {
                 Answer::Missing(format!("VF {vf} does not exist, and {} takes nothing now", gpu.address))
             }
-            Some((gpu, Partitioning::SrIov { vfs })) => match self.busy(gpu.address) {
+            Some((gpu, Some(vfs))) => match self.busy(gpu.address) {
                 Some(step) => Answer::Wait { why: format!("{} is busy ({step})", gpu.address), changing: false },
                 None => Answer::Make(Step::SetNumVfs { gpu: gpu.address, vfs }),
             },
@@ -245,6 +246,13 @@ impl Case<'_> {
         for (gpu, profile) in planned.into_iter().chain(wished) {
             match fits(gpu, profile) {
                 Ok(start) => {
+                    let start = match place(gpu, profile, start) {
+                        Ok(start) => start,
+                        Err(first) => {
+                            busy = busy.or(Some(format!("{}: {first}", gpu.address)));
+                            continue;
+                        }
+                    };
                     let Some(step) = step(gpu, profile, start) else { continue };
                     match self.busy(gpu.address) {
                         None => return Answer::Make(step),
@@ -317,6 +325,10 @@ pub fn note_made(observed: &mut Observed, step: &Step) {
     if let Some(gpu) = observed.gpus.get_mut(gpu) {
         let vgpu = Vgpu { profile: Some(profile.clone()), start: *start, opened: Opened::No };
         gpu.vgpus.entry(device).or_insert(vgpu);
+        let instances = gpu.instances.iter_mut().flat_map(|all| all.values_mut());
+        for instance in instances.filter(|instance| Some(instance.start) == *start) {
+            instance.used = Opened::By(device.to_string());
+        }
     }
 }
 
@@ -324,6 +336,17 @@ pub fn note_made(observed: &mut Observed, step: &Step) {
 fn fits(gpu: &Gpu, profile: &ProfileName) -> Result<Option<u16>, crate::gpu::Refusal> {
     let tenants: Vec<Tenant<'_>> = gpu.vgpus.values().map(Vgpu::tenant).collect();
     gpu.fit(&tenants, profile, None)
+}
+
+/// Where a vGPU that fits at `start` comes to stand if it is made now; or what has to be done first, for which there is no time.
+fn place(gpu: &Gpu, profile: &ProfileName, start: Option<u16>) -> Result<Option<u16>, &'static str> {
+    if gpu.must_enable_vfs() {
+        return Err("its VFs have to be enabled first");
+    }
+    if gpu.instances.is_none() {
+        return Ok(start);
+    }
+    gpu.instance_for(profile).map(|instance| Some(instance.start)).ok_or("a GPU instance has to be made first")
 }
 
 fn offers(gpu: &Gpu, desktop: &Desktop) -> bool {

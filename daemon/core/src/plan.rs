@@ -16,7 +16,7 @@ use room::{Placed, Room, Standings};
 
 use crate::chance::Chance;
 use crate::desktop::{AttachMode, Desktop};
-use crate::gpu::{DeviceId, Gpu, GpuState, Opened, Partitioning, Vgpu};
+use crate::gpu::{DeviceId, Gpu, GpuState, Opened, Vgpu};
 use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName, Subject};
 use crate::observed::{Attachment, Domain, Gap, Login, Observed, Power, Tenure, tenure};
 use crate::policy::Policy;
@@ -622,13 +622,9 @@ impl<'a> Planner<'a> {
     fn enable_vfs(&mut self) {
         for want in self.desired.wants.values() {
             if let Some(gpu) = self.s.observed.gpus.get(&want.gpu)
-                && gpu.must_enable_vfs()
+                && let Some(vfs) = gpu.vfs_to_enable()
                 && gpu.state == GpuState::Ready
             {
-                let vfs = match gpu.partitioning {
-                    Partitioning::SrIov { vfs } => vfs,
-                    _ => gpu.dormant_vfs,
-                };
                 self.desired.num_vfs.insert(want.gpu, vfs);
             }
         }

@@ -63,6 +63,10 @@ pub enum Step {
     ClearVgpuType { gpu: GpuId, vf: PciAddress, profile: ProfileName },
     /// Enable VFs. Relies on: there are none.
     SetNumVfs { gpu: GpuId, vfs: u16 },
+    /// Make a GPU instance for a vGPU of this profile. Relies on: its slices are free.
+    CreateGpuInstance { gpu: GpuId, profile: ProfileName, start: u16 },
+    /// Destroy a GPU instance. Relies on: nothing is on it.
+    DestroyGpuInstance { gpu: GpuId, instance: u32 },
     /// Put a device into a domain. Relies on: the domain has no device of ours, and `live` says whether it runs.
     AttachHostdev { gpu: GpuId, domain: DomainUuid, device: DeviceId, live: bool },
     /// Take a device out of a domain. Relies on: the domain has it, nobody is logged in, and `live` says whether it runs.
@@ -82,6 +86,8 @@ impl Step {
             | Step::SetVgpuType { gpu, .. }
             | Step::ClearVgpuType { gpu, .. }
             | Step::SetNumVfs { gpu, .. }
+            | Step::CreateGpuInstance { gpu, .. }
+            | Step::DestroyGpuInstance { gpu, .. }
             | Step::AttachHostdev { gpu, .. } => Some(*gpu),
             Step::DetachHostdev { gpu, .. } => *gpu,
             Step::StartDomain { .. } | Step::ShutDownDomain { .. } => None,
@@ -118,6 +124,8 @@ impl Step {
             Step::SetVgpuType { .. } => "set-vgpu-type",
             Step::ClearVgpuType { .. } => "clear-vgpu-type",
             Step::SetNumVfs { .. } => "set-num-vfs",
+            Step::CreateGpuInstance { .. } => "create-gpu-instance",
+            Step::DestroyGpuInstance { .. } => "destroy-gpu-instance",
             Step::AttachHostdev { .. } => "attach",
             Step::DetachHostdev { .. } => "detach",
             Step::StartDomain { .. } => "start",
@@ -188,6 +196,7 @@ pub fn next_steps(
     round.start_and_attach(&idle);
     round.give_back();
     round.clear_idle(&idle);
+    round.gpu_instances(&idle);
     round.create(&idle);
     round.steps
 }
@@ -353,6 +362,41 @@ impl Round<'_> {
         }
     }
 
+    /// GPU instances of MIG: those that are idle and that nobody is to have go, those that somebody is to have come. Never more than one
+    /// idle instance of a profile is left, for a vGPU comes to stand on any one, and the plan says on which.
+    fn gpu_instances(&mut self, assigned: &BTreeMap<DomainUuid, DeviceId>) {
+        for gpu in self.observed.gpus.values().filter(|gpu| gpu.state == GpuState::Ready && !gpu.must_enable_vfs()) {
+            let Some(instances) = &gpu.instances else { continue };
+            let wanted: Vec<(&ProfileName, u16)> = self
+                .desired
+                .wants
+                .iter()
+                .filter(|(uuid, want)| want.gpu == gpu.address && self.is_to_be_made(**uuid, assigned))
+                .filter_map(|(_, want)| Some((&want.profile, want.start?)))
+                .collect();
+            let mut kept = BTreeSet::new();
+            for (id, instance) in instances.iter().filter(|(_, instance)| instance.is_idle()) {
+                let Some(profile) = &instance.profile else { continue };
+                let serves = wanted.contains(&(profile, instance.start)) && kept.insert(profile);
+                if !serves {
+                    self.emit(Step::DestroyGpuInstance { gpu: gpu.address, instance: *id });
+                }
+            }
+            for (profile, start) in wanted {
+                if !kept.contains(profile) && gpu.has_slices(profile, start) {
+                    self.emit(Step::CreateGpuInstance { gpu: gpu.address, profile: profile.clone(), start });
+                }
+            }
+        }
+    }
+
+    /// A device is to be made for this desktop, and could be attached.
+    fn is_to_be_made(&self, uuid: DomainUuid, assigned: &BTreeMap<DomainUuid, DeviceId>) -> bool {
+        let Some(domain) = self.observed.domains.get(&uuid) else { return false };
+        let has_one = assigned.contains_key(&uuid) || our_hostdev(domain).is_some();
+        !has_one && can_receive(domain, self.desktops.get(&uuid))
+    }
+
     /// Devices for wants that have none yet, as far as they fit beside all that exists now.
     fn create(&mut self, assigned: &BTreeMap<DomainUuid, DeviceId>) {
         // A VF that is nowhere may be one of those: it is taken out of its domain before they come.
@@ -365,13 +409,15 @@ impl Round<'_> {
             }
         }
         for (uuid, want) in self.wants.clone() {
-            let Some(domain) = self.observed.domains.get(uuid) else { continue };
             let Some(gpu) = self.observed.gpus.get(&want.gpu).filter(|gpu| gpu.state == GpuState::Ready) else {
                 continue;
             };
-            let blocked = self.gpus.contains(&want.gpu) || assigned.contains_key(uuid) || our_hostdev(domain).is_some();
             let not_made = gpu.interface == Interface::Vf || gpu.must_enable_vfs();
-            if blocked || not_made || !can_receive(domain, self.desktops.get(uuid)) {
+            if self.gpus.contains(&want.gpu) || not_made || !self.is_to_be_made(*uuid, assigned) {
+                continue;
+            }
+            let lands_at = gpu.instance_for(&want.profile).map(|instance| instance.start);
+            if gpu.instances.is_some() && (lands_at.is_none() || lands_at != want.start) {
                 continue;
             }
             let tenants = tenants(gpu);
@@ -430,6 +476,10 @@ impl fmt::Display for Step {
             Step::SetVgpuType { gpu, vf, profile, .. } => write!(f, "make VF {vf} of {gpu} a {profile}"),
             Step::ClearVgpuType { gpu, vf, profile } => write!(f, "take {profile} from VF {vf} of {gpu}"),
             Step::SetNumVfs { gpu, vfs } => write!(f, "enable {vfs} VFs on {gpu}"),
+            Step::CreateGpuInstance { gpu, profile, start } => {
+                write!(f, "make a GPU instance for {profile} at slice {start} of {gpu}")
+            }
+            Step::DestroyGpuInstance { gpu, instance } => write!(f, "destroy GPU instance {instance} of {gpu}"),
             Step::AttachHostdev { domain, device, live, .. } => {
                 write!(f, "attach {device} to {domain}{}", if *live { " while it runs" } else { "" })
             }

@@ -6,6 +6,7 @@
 //! gpu 3b vfio-variant equal-size 24576 vfs=4
 //!   A-4Q 4096 x6                                   a profile; with slots: `A-4Q 4096 x6 slots=4 at=0,4,8`
 //!   + 3b.1 A-4Q at=0 open=qemu                     a vGPU that exists; `?` for what is not known
+//!   instance 1 A-4Q at=0 open=3b.1                 a GPU instance of MIG, with `gpu-instances` behind the gpu
 //! desktop vm1 cold A-4Q,A-8Q off p=40% has=3b.1    a domain that is managed
 //! domain other running foreign=3b.2                one that is not
 //! gap domains
@@ -83,6 +84,10 @@ impl Scene {
             Step::SetVgpuType { vf, profile, start, .. } => format!("set {} {profile}{}", function(*vf), at(start)),
             Step::ClearVgpuType { vf, profile, .. } => format!("clear {} {profile}", function(*vf)),
             Step::SetNumVfs { gpu, vfs } => format!("enable {vfs} VFs on {}", pf(*gpu)),
+            Step::CreateGpuInstance { gpu, profile, start } => {
+                format!("make instance {profile} at {start} on {}", pf(*gpu))
+            }
+            Step::DestroyGpuInstance { gpu, instance } => format!("destroy instance {instance} on {}", pf(*gpu)),
             Step::AttachHostdev { domain, device, live, .. } => {
                 format!("attach {} to {}{}", self.device(*device), self.name(*domain), if *live { " live" } else { "" })
             }

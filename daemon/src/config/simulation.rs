@@ -46,6 +46,8 @@ pub struct SimulatedGpu {
     pub vfs: u32,
     /// VFs there may be.
     pub max_vfs: u32,
+    /// With MIG: a GPU instance has to be made before each vGPU.
+    pub gpu_instances: bool,
     /// What it offers.
     pub profiles: Vec<SimulatedProfile>,
     /// vGPUs that were there before us and are not ours.

@@ -33,14 +33,38 @@ use self::look::Look;
 use self::memory::Memory;
 use self::survey::Survey;
 use self::worker::{Begun, Occupied, Workers};
+use super::mig::Smi;
 use super::nvml::{self, NvmlGpus, NvmlSource};
 use super::pci;
 use super::sriov;
 use super::sysfs::{SysfsError, SysfsRoot, optional};
 use super::vfio_variant::{self, InstalledTable};
 
-/// A look at one GPU. The loop gives a whole look 20 s; all GPUs are looked at side by side.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long work on one GPU may take before its caller goes on without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// A look. The loop gives a whole look 20 s; all GPUs are looked at side by side.
+    pub look: Duration,
+    /// Asking NVIDIA's library, which wakes sleeping cards one after the other: some seconds each without persistence.
+    pub nvml: Duration,
+    /// Making, removing, changing one vGPU. NVIDIA's driver waits 5 s for a process to end, the kernel warns after each 10 s of waiting
+    /// for whoever holds a device; twice the latter.
+    pub vgpu: Duration,
+    /// Enabling VFs; nmstate, which does the same for networks, waits as long.
+    pub vfs: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(5),
+            nvml: Duration::from_secs(4),
+            vgpu: Duration::from_secs(20),
+            vfs: Duration::from_secs(300),
+        }
+    }
+}
+
 /// What one look at the hardware saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HardwareSeen {
@@ -58,7 +82,9 @@ pub struct Hardware(Arc<Inner>);
 struct Inner {
     root: SysfsRoot,
     rules: Vec<GpuRule>,
+    patience: Patience,
     sriov_manage: PathBuf,
+    nvidia_smi: PathBuf,
     nvml: NvmlSource,
     installed: Arc<InstalledTable>,
     looks: Workers,
@@ -73,16 +99,18 @@ impl Hardware {
     /// counts. NVIDIA's library is used only for the real root.
     pub fn new(root: SysfsRoot, owned: Vec<GpuRule>) -> Self {
         let library = (root.locate("") == std::path::Path::new("/")).then(|| nvml::LIBRARY.into());
-        Self::with_nvml(root, owned, library)
+        Self::with(root, owned, library, Patience::default())
     }
 
-    /// The same with another NVML, or none.
-    pub fn with_nvml(root: SysfsRoot, owned: Vec<GpuRule>, library: Option<OsString>) -> Self {
+    /// The same with another NVML, or none, and other patience.
+    pub fn with(root: SysfsRoot, owned: Vec<GpuRule>, library: Option<OsString>, patience: Patience) -> Self {
         Self(Arc::new(Inner {
             sriov_manage: root.locate("usr/lib/nvidia/sriov-manage"),
+            nvidia_smi: root.locate("usr/bin/nvidia-smi"),
             root,
             rules: owned,
-            nvml: NvmlSource::new(library),
+            patience,
+            nvml: NvmlSource::new(library, patience.nvml),
             installed: Arc::default(),
             looks: Workers::default(),
             writes: Workers::default(),
@@ -103,7 +131,7 @@ impl Hardware {
                 (id, by_id, self.0.begin_look(id, rule, &survey, &nvml))
             })
             .collect();
-        let deadline = Instant::now() + LOOK;
+        let deadline = Instant::now() + self.0.patience.look;
         let mut there = BTreeSet::new();
         for (id, by_id, begun) in begun {
             there.insert(id);
@@ -144,7 +172,7 @@ impl Hardware {
             return Err(failure(FailureKind::Unsupported, format!("{step}: this is no step on a GPU")));
         };
         let (inner, job) = (Arc::clone(&self.0), step.clone());
-        self.0.work(gpu, &format!("to {step}"), act::deadline(step), move || inner.carry_out(&job))
+        self.0.work(gpu, &format!("to {step}"), self.0.patience.of(step), move || inner.carry_out(&job))
     }
 
     /// Brings the parameters of a device up to what the configuration says, before a domain is given it: they are lost with the
@@ -157,7 +185,7 @@ impl Hardware {
         let Some(params) = rule.vgpu_params else { return Ok(Applied::AlreadySo) };
         let inner = Arc::clone(&self.0);
         let what = format!("to set the parameters of {device}");
-        self.0.work(gpu, &what, act::VGPU, move || inner.set_params(device, &params))
+        self.0.work(gpu, &what, self.0.patience.vgpu, move || inner.set_params(device, &params))
     }
 
     /// Whether libvirt is to bind and unbind this device (`managed='yes'`): plain VFs, but not those whose own driver makes the vGPU. It
@@ -197,6 +225,7 @@ impl Inner {
             rule,
             nvml: id.pci().and_then(|address| nvml.get(&address)).map(Arc::clone),
             installed: Arc::clone(&self.installed),
+            smi: self.smi(id),
             memory: self.memory(id),
             in_motion: self.writes.occupied(id),
             problems: Vec::new(),
@@ -249,6 +278,10 @@ impl Inner {
             problems.push(Problem { object: nvml::LIBRARY.into(), text });
             NvmlGpus::new()
         })
+    }
+
+    fn smi(&self, id: GpuId) -> Option<Smi> {
+        Some(Smi { program: self.nvidia_smi.clone(), card: id.pci()? })
     }
 
     fn memory(&self, id: GpuId) -> Arc<Mutex<Memory>> {

@@ -6,7 +6,7 @@
 
 mod budget;
 mod nvidia;
-pub(super) mod text;
+mod text;
 mod write;
 
 use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Profile, Vgpu};
@@ -135,7 +135,7 @@ fn existing(
                 }
             };
             let profile = types.iter().find(|it| it.id == id).map(|it| it.name.clone());
-            let start = if nvidia { nvidia::start(&look.root, &path) } else { None };
+            let start = if nvidia { super::nvidia::params::start(&look.root, &format!("{path}/nvidia")) } else { None };
             let opened = opened(look, &path);
             vgpus.insert(DeviceId::Mdev(*uuid), Vgpu { profile, start, opened });
         }
@@ -161,6 +161,8 @@ fn vm_name(root: &SysfsRoot, path: &str) -> Result<Option<String>, SysfsError> {
 /// Partitions a parent that gives any mix until it is empty.
 fn share(look: &mut Look, gpu: &mut Gpu, parents: &[Parent], types: &[MdevType]) -> Result<(), SysfsError> {
     let Some(parent) = parents.first() else { return Ok(()) };
+    let by_operator = |it: &MdevType| look.rule.profile(&it.name).is_some_and(|rule| rule.slots.is_some());
+    let all_by_rule = types.iter().all(by_operator);
     let mut uses = Vec::new();
     for it in types {
         let path = format!("{}/mdev_supported_types/{}/available_instances", parent.path(), it.id);
@@ -168,7 +170,9 @@ fn share(look: &mut Look, gpu: &mut Gpu, parents: &[Parent], types: &[MdevType])
         let by_rule =
             || look.rule.profile(&it.name)?.slots.filter(|slots| *slots > 0).map(|slots| vec![u32::from(slots)]);
         let only = || (types.len() == 1).then(|| vec![1]);
-        let needs = it.description.needs.clone().or_else(|| text::known_needs(&it.id)).or_else(by_rule).or_else(only);
+        let told = || it.description.needs.clone().or_else(|| text::known_needs(&it.id));
+        // Slots of the operator and megabytes of the driver do not add up: it is all of one or all of the other.
+        let needs = if all_by_rule { by_rule() } else { told().or_else(only) };
         let Some(needs) = needs else {
             let text = format!("what one {} takes is told nowhere; give its `slots` in this GPU's [[gpu]]", it.name);
             gpu.state = GpuState::NotReady(text);
@@ -190,7 +194,7 @@ fn share(look: &mut Look, gpu: &mut Gpu, parents: &[Parent], types: &[MdevType])
             slots: *slots,
             starts: Vec::new(),
         };
-        look.rule.complete(&mut profile);
+        look.rule.correct(&mut profile);
         gpu.profiles.push(profile);
     }
     let all = gpu.profiles.iter().map(|it| it.framebuffer.get().saturating_mul(u32::from(it.max_instances)));

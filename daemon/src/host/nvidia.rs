@@ -3,15 +3,25 @@
 //! Modes are the card's and the operator's: they are looked at and never changed. Deliberately not here: where a table of types comes
 //! from (the back ends), and MIG's instances (`mig`).
 
+pub(crate) mod params;
+
 use std::collections::BTreeSet;
 
-use headstart_core::gpu::{Gpu, GpuState, Partitioning};
+use headstart_core::gpu::{DeviceId, Gpu, GpuState, Partitioning};
 
 use super::hardware::look::Look;
+use super::hardware::survey::MDEVS;
 use super::profile::{self, NvidiaType};
+use super::{mig, pci};
 
 /// Fills in partitioning, profiles and framebuffer from a card's table of types.
 pub(super) fn partition(look: &mut Look, gpu: &mut Gpu, table: &[NvidiaType]) {
+    if mig::partition(look, gpu, table) {
+        if gpu.profiles.is_empty() && gpu.state == GpuState::Ready {
+            gpu.state = GpuState::NotReady("it is in MIG mode, and none of its types fits its GPU instances".into());
+        }
+        return;
+    }
     let sliced: Vec<NvidiaType> =
         table.iter().filter(|it| profile::slices(it.name.as_str()).is_none()).cloned().collect();
     gpu.framebuffer = look.rule.framebuffer.unwrap_or_else(|| profile::board_framebuffer(&sliced));
@@ -68,4 +78,12 @@ fn mixed_size(look: &mut Look, gpu: &mut Gpu, table: &[NvidiaType]) {
         .flat_map(|(size, starts)| starts.iter().map(|start| start.saturating_add(*size)));
     gpu.partitioning = Partitioning::MixedSize { slots: ends.max().unwrap_or(0) };
     gpu.profiles = profile::profiles(&placed, gpu.framebuffer);
+}
+
+/// The directory of NVIDIA's files of a vGPU.
+pub(crate) fn folder(device: DeviceId) -> String {
+    match device {
+        DeviceId::Mdev(uuid) => format!("{MDEVS}/{uuid}/nvidia"),
+        DeviceId::Vf(vf) => format!("{}/nvidia", pci::path(vf)),
+    }
 }

@@ -24,8 +24,6 @@ use super::profile::{NvidiaType, type_name};
 
 /// The library as the driver installs it; `libnvidia-ml.so` comes with development packages only.
 pub(super) const LIBRARY: &str = "libnvidia-ml.so.1";
-/// The library wakes sleeping cards one after the other; a card took some seconds on a host without persistence.
-const PATIENCE: Duration = Duration::from_secs(4);
 /// Modes change by the operator's hand; so long until that is noticed.
 const FRESH: Duration = Duration::from_secs(120);
 
@@ -52,6 +50,7 @@ pub(super) type NvmlGpus = BTreeMap<PciAddress, Arc<NvmlGpu>>;
 pub(super) struct NvmlSource {
     /// None: not to be used.
     library: Option<OsString>,
+    patience: Duration,
     state: Mutex<State>,
     idle: Condvar,
 }
@@ -69,9 +68,9 @@ struct State {
 }
 
 impl NvmlSource {
-    /// From this library; none: from none.
-    pub(super) fn new(library: Option<OsString>) -> Self {
-        Self { library, state: Mutex::default(), idle: Condvar::new() }
+    /// From this library; none: from none. A look may take so long before its caller goes on without it.
+    pub(super) fn new(library: Option<OsString>, patience: Duration) -> Self {
+        Self { library, patience, state: Mutex::default(), idle: Condvar::new() }
     }
 
     /// What is known of the cards. `key` changes with what makes an older look worthless: cards, drivers, VFs.
@@ -99,9 +98,9 @@ impl NvmlSource {
             });
             answer
         });
-        let Ok(told) = answer.recv_timeout(PATIENCE) else {
+        let Ok(told) = answer.recv_timeout(self.patience) else {
             state.pending = Some(answer);
-            return Err(format!("{LIBRARY} has not answered within {} s", PATIENCE.as_secs()));
+            return Err(format!("{LIBRARY} has not answered within {:?}", self.patience));
         };
         let of = std::mem::take(&mut state.pending_key);
         state.last = Some((told.clone(), Instant::now(), of));

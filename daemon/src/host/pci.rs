@@ -66,10 +66,13 @@ impl Function {
         format!("{:04x}:{:04x}", self.vendor, self.device)
     }
 
-    /// How people call it: `GA102GL [A40]`, or what it says of itself.
+    /// How people call it: the product of `GA102GL [A40]`, which is in brackets, or the chip where no product is told.
     pub(crate) fn name(&self) -> String {
-        let device = pci_ids::Device::from_vid_pid(self.vendor, self.device);
-        device.map_or_else(|| format!("PCI device {}", self.ids()), |device| device.name().to_owned())
+        let Some(device) = pci_ids::Device::from_vid_pid(self.vendor, self.device) else {
+            return format!("PCI device {}", self.ids());
+        };
+        let product = device.name().split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+        product.map_or(device.name(), |(product, _)| product).to_owned()
     }
 }
 

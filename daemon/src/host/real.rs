@@ -94,7 +94,9 @@ impl Host for RealHost {
             | Step::RemoveMdev { .. }
             | Step::SetVgpuType { .. }
             | Step::ClearVgpuType { .. }
-            | Step::SetNumVfs { .. } => self.hardware.apply(step),
+            | Step::SetNumVfs { .. }
+            | Step::CreateGpuInstance { .. }
+            | Step::DestroyGpuInstance { .. } => self.hardware.apply(step),
         }
     }
 }

@@ -372,6 +372,8 @@ impl Host for SimHost {
             Step::RemoveMdev { gpu, profile, uuid } => state.remove(*gpu, DeviceId::Mdev(*uuid), profile),
             Step::ClearVgpuType { gpu, profile, vf } => state.remove(*gpu, DeviceId::Vf(*vf), profile),
             Step::SetNumVfs { gpu, vfs } => state.set_num_vfs(*gpu, *vfs),
+            Step::CreateGpuInstance { gpu, profile, start } => state.create_instance(*gpu, profile, *start),
+            Step::DestroyGpuInstance { gpu, instance } => state.destroy_instance(*gpu, *instance),
             Step::AttachHostdev { domain, device, live, .. } => state.attach(*domain, *device, *live),
             Step::DetachHostdev { domain, device, live, .. } => state.detach(*domain, *device, *live, now),
             Step::StartDomain { domain } => {
@@ -456,7 +458,28 @@ impl State {
         let start = hardware::place(gpu, device, profile, start)
             .map_err(|why| StepError { kind: FailureKind::Exhausted, text: format!("{}: {why}", gpu.address) })?;
         gpu.vgpus.insert(device, Vgpu { profile: Some(profile.clone()), start, opened: Opened::No });
+        hardware::mark_instances(gpu);
         Ok(Applied::Changed)
+    }
+
+    fn create_instance(&mut self, gpu: GpuId, profile: &ProfileName, start: u16) -> Result<Applied, StepError> {
+        let gpu = self.gpu(gpu)?;
+        hardware::create_instance(gpu, profile, start)
+            .map_err(|why| StepError { kind: FailureKind::Exhausted, text: format!("{}: {why}", gpu.address) })?;
+        Ok(Applied::Changed)
+    }
+
+    fn destroy_instance(&mut self, gpu: GpuId, instance: u32) -> Result<Applied, StepError> {
+        let gpu = self.gpu(gpu)?;
+        let Some(instances) = &mut gpu.instances else { return Ok(Applied::AlreadySo) };
+        match instances.get(&instance).map(|it| &it.used) {
+            None => Ok(Applied::AlreadySo),
+            Some(Opened::No) => {
+                instances.remove(&instance);
+                Ok(Applied::Changed)
+            }
+            Some(_) => Err(conflict(format!("{}: GPU instance {instance} is in use", gpu.address))),
+        }
     }
 
     fn remove(&mut self, gpu: GpuId, device: DeviceId, profile: &ProfileName) -> Result<Applied, StepError> {
@@ -472,6 +495,7 @@ impl State {
             }
             Some(_) => gpu.vgpus.remove(&device),
         };
+        hardware::mark_instances(gpu);
         Ok(Applied::Changed)
     }
 

@@ -47,7 +47,7 @@ pub(super) fn observe(look: &mut Look, mut gpu: Gpu, function: &Function, vfs: V
     }
     match profile::share(&name, gpu.framebuffer, n_vfs) {
         Some(mut share) => {
-            look.rule.complete(&mut share);
+            look.rule.correct(&mut share);
             gpu.profiles.push(share);
         }
         None if n_vfs > 0 => {

@@ -89,7 +89,7 @@ pub(super) fn observe(look: &mut Look, mut gpu: Gpu, function: &Function, all: V
 fn used(look: &Look, vf: PciAddress, number: u32, table: &[NvidiaType]) -> Vgpu {
     Vgpu {
         profile: table.iter().find(|it| it.number == number).map(|it| it.name.clone()),
-        start: look.root.read(&format!("{}/placement_id", folder(vf))).ok().and_then(|text| text.trim().parse().ok()),
+        start: nvidia::params::start(&look.root, &folder(vf)),
         opened: look.opened(&pci::path(vf)),
     }
 }

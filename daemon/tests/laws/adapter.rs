@@ -141,6 +141,14 @@ fn cannot_rely(step: &Step, truth: &Observed) -> Option<&'static str> {
         Step::RemoveMdev { uuid, profile, .. } => going(DeviceId::Mdev(*uuid), profile),
         Step::ClearVgpuType { vf, profile, .. } => going(DeviceId::Vf(*vf), profile),
         Step::SetNumVfs { gpu, .. } => (!truth.gpus[gpu].vfs.is_empty()).then_some("VFs are on"),
+        Step::CreateGpuInstance { gpu, start, .. } => {
+            let there = truth.gpus[gpu].instances.iter().flatten().any(|(_, instance)| instance.start == *start);
+            there.then_some("a GPU instance is there")
+        }
+        Step::DestroyGpuInstance { gpu, instance } => {
+            let there = truth.gpus[gpu].instances.as_ref().and_then(|all| all.get(instance));
+            there.is_none_or(|instance| instance.used != Opened::No).then_some("it is not there, or in use")
+        }
         Step::AttachHostdev { domain: uuid, device, live, .. } => {
             if vgpu(*device).is_none() || named(*device) {
                 return Some("the device is not free");

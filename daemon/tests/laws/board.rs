@@ -114,6 +114,7 @@ impl Kind {
             profiles,
             vfs: if with_vfs { (1..=3).map(|vfs| vf(n, vfs)).collect() } else { Vec::new() },
             dormant_vfs: 0,
+            instances: None,
             vgpus: BTreeMap::new(),
             state: GpuState::Ready,
         }

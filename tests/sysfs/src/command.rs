@@ -23,7 +23,7 @@ const STREAM: &str = "run/simsysfs/commands";
 pub enum Program {
     /// `usr/lib/nvidia/sriov-manage`: `-e` and `-d` with an address or `ALL`.
     SriovManage,
-    /// `usr/bin/nvidia-smi`: `-i N -mig 0|1`, `mig -lgip|-lgi|-cgi|-dgi`, `vgpu -i N -shm 0|1`, `vgpu -s|-c [-v]`.
+    /// `usr/bin/nvidia-smi`: `-i N -mig 0|1`, `mig -lgip|-lgipp|-lgi|-cgi|-dgi`, `vgpu -i N -shm 0|1`, `vgpu -s|-c [-v]`.
     NvidiaSmi,
     /// `usr/bin/amd-smi`: `set --gpu N --num-vf=N`, `reset --vf ADDRESS --vf-fb`.
     AmdSmi,

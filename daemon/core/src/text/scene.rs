@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::chance::Chance;
 use crate::desktop::{AttachMode, Desktop, MissingGpu};
-use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Partitioning, Profile, Vgpu};
+use crate::gpu::{DeviceId, Gpu, GpuState, Instance, Interface, Opened, Partitioning, Profile, Vgpu};
 use crate::id::{DomainUuid, GpuId, MdevUuid, Subject};
 use crate::observed::{Attachment, Domain, Gap, Hostdev, Login, Observed, Power};
 use crate::plan::{Quarantine, Situation, Standing};
@@ -144,11 +144,13 @@ impl Scene {
             vfs: Vec::new(),
             dormant_vfs: 0,
             vgpus: BTreeMap::new(),
+            instances: None,
             state: GpuState::Ready,
         };
         for word in rest {
             match word.split_once('=') {
                 Some(("vfs", n)) => gpu.vfs = (1..=number(n)?).filter_map(|n| address.offset(n)).collect(),
+                None if *word == "gpu-instances" => gpu.instances = Some(BTreeMap::new()),
                 Some(("vfs-off", n)) => gpu.dormant_vfs = number(n)?,
                 Some(("state", "not-ready")) => gpu.state = GpuState::NotReady("driver missing".into()),
                 Some(("state", "unknown")) => gpu.state = GpuState::Unknown("not readable".into()),
@@ -269,6 +271,22 @@ impl Scene {
 /// A line under a PF: a profile, or a vGPU that exists.
 fn on_gpu(gpu: &mut Gpu, words: &[&str]) -> Result<(), String> {
     match words {
+        ["instance", id, profile, rest @ ..] => {
+            let profile = if *profile == "?" { None } else { Some(profile.parse().map_err(text)?) };
+            let slots = profile.as_ref().and_then(|name| gpu.profile(name)).map_or(1, |profile| profile.slots);
+            let mut instance = Instance { profile, start: 0, slots, used: Opened::No };
+            for word in rest {
+                match word.split_once('=') {
+                    Some(("at", start)) => instance.start = number(start)?,
+                    Some(("open", "?")) => instance.used = Opened::Unknown("not readable".into()),
+                    Some(("open", who)) => {
+                        instance.used = Opened::By(device(who).map_or_else(|_| who.to_owned(), |it| it.to_string()));
+                    }
+                    _ => return Err(format!("no property {word}")),
+                }
+            }
+            gpu.instances.as_mut().ok_or("this gpu has no `gpu-instances`")?.insert(number(id)?, instance);
+        }
         ["+", id, profile, rest @ ..] => {
             let profile = if *profile == "?" { None } else { Some(profile.parse().map_err(text)?) };
             let mut vgpu = Vgpu { profile, start: None, opened: Opened::No };

@@ -340,3 +340,31 @@ fn the_plan_leaves_a_desktop_that_starts_as_it_is() {
         "]],
     );
 }
+
+#[test]
+fn what_has_to_be_done_before_a_vgpu_takes_too_long_for_a_hook() {
+    asks(
+        r"
+        gpu 3b mdev equal-size 24576 vfs-off=8
+          A-4Q 4096 x6
+        gpu 5e vfio-variant equal-size 24576 vfs-off=8
+          L-4Q 4096 x6
+        gpu 86 mdev mig:8 81920 gpu-instances
+          H-1-10C 10240 x7 slots=1 at=0,1,2,3,4,5,6
+          H-3-40C 40960 x2 slots=4 at=0,4
+          instance 1 H-1-10C at=2
+        desktop vm1 cold A-4Q starting has=mdev:vm1
+        desktop vm2 cold L-4Q starting has=5e.1
+        desktop vm3 cold H-3-40C starting has=mdev:vm3
+        desktop vm4 cold H-1-10C starting has=mdev:vm4
+        ",
+        &[],
+        &["prepare vm1", "prepare vm2", "prepare vm3", "prepare vm4"],
+        &expect![[r"
+            prepare vm1: wait: 0000:3b:00.0: its VFs have to be enabled first
+            prepare vm2: enable 8 VFs on 5e
+            prepare vm3: wait: 0000:86:00.0: a GPU instance has to be made first
+            prepare vm4: create mdev:vm4 H-1-10C at 2 on 86
+        "]],
+    );
+}

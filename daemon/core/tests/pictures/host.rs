@@ -1,6 +1,8 @@
 //! A host on which everything works at once, so that a picture shows several rounds. No rules: those are the simulator's affair.
 
-use headstart_core::gpu::{DeviceId, Interface, Opened, Vgpu};
+use std::collections::BTreeMap;
+
+use headstart_core::gpu::{DeviceId, Instance, Interface, Opened, Vgpu};
 use headstart_core::id::{GpuId, ProfileName};
 use headstart_core::observed::{Attachment, Hostdev, Power};
 use headstart_core::step::Step;
@@ -34,6 +36,16 @@ pub(super) fn carry_out(scene: &mut Scene, step: &Step) {
                 }
             }
         }
+        Step::CreateGpuInstance { gpu, profile, start } => {
+            let gpu = observed.gpus.get_mut(gpu).unwrap();
+            let slots = gpu.profile(profile).unwrap().slots;
+            let instances = gpu.instances.as_mut().unwrap();
+            let id = (1..=7).find(|id| !instances.contains_key(id)).unwrap();
+            instances.insert(id, Instance { profile: Some(profile.clone()), start: *start, slots, used: Opened::No });
+        }
+        Step::DestroyGpuInstance { gpu, instance } => {
+            observed.gpus.get_mut(gpu).unwrap().instances.as_mut().unwrap().remove(instance).unwrap();
+        }
         Step::AttachHostdev { domain, device, .. } => {
             let hostdev = Hostdev { device: *device, attachment: Attachment::Attached, ours: true };
             observed.domains.get_mut(domain).unwrap().hostdevs.push(hostdev);
@@ -45,6 +57,17 @@ pub(super) fn carry_out(scene: &mut Scene, step: &Step) {
             observed.domains.get_mut(domain).unwrap().power = Power::Running { ready: true };
         }
         Step::ShutDownDomain { domain } => observed.domains.get_mut(domain).unwrap().power = Power::Off,
+    }
+    // An instance is used while a vGPU is on it; what else is on one stays.
+    for gpu in observed.gpus.values_mut() {
+        for instance in gpu.instances.iter_mut().flat_map(BTreeMap::values_mut) {
+            let vgpu = gpu.vgpus.iter().find(|(_, vgpu)| vgpu.start == Some(instance.start));
+            match (vgpu, &instance.used) {
+                (Some((device, _)), _) => instance.used = Opened::By(device.to_string()),
+                (None, Opened::By(who)) if who.contains(':') => instance.used = Opened::No,
+                _ => {}
+            }
+        }
     }
     // A device is open while its domain runs.
     for domain in observed.domains.values() {

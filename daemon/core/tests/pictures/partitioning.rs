@@ -247,6 +247,133 @@ fn mig_slices_are_as_the_driver_allows() {
 }
 
 #[test]
+fn gpu_instances_are_made_before_their_vgpus_and_go_after_them() {
+    check_rounds(
+        r"
+        gpu 3b vfio-variant mig:8 81920 vfs=8 gpu-instances
+          H-1-10C 10240 x7 slots=1 at=0,1,2,3,4,5,6
+          H-3-40C 40960 x2 slots=4 at=0,4
+          + 3b.1 H-1-10C at=5
+          instance 1 H-1-10C at=5 open=3b.1
+        desktop s1 cold H-1-10C off p=60%
+        desktop s2 cold H-1-10C off p=55%
+        desktop gone cold H-1-10C off p=1% has=3b.1 held=60m
+        ",
+        &expect![[r"
+            gone: below-release
+            s1: reserved -> 3b H-1-10C at 6
+            s2: reserved -> 3b H-1-10C at 5
+            round 1
+            * detach 3b.1 from gone
+            round 2
+            * attach 3b.1 to s2
+            round 3
+            * start s2
+            * make instance H-1-10C at 6 on 3b
+            round 4
+            * set 3b.2 H-1-10C at 6
+            round 5
+            * attach 3b.2 to s1
+            round 6
+            * start s1
+            gone: below-take
+            s1: reserved -> 3b H-1-10C at 6
+            s2: reserved -> 3b H-1-10C at 5
+        "]],
+    );
+}
+
+#[test]
+fn a_gpu_instance_goes_after_its_vgpu() {
+    check_rounds(
+        r"
+        gpu 3b vfio-variant mig:8 81920 vfs=8 gpu-instances
+          H-1-10C 10240 x7 slots=1 at=0,1,2,3,4,5,6
+          + 3b.1 H-1-10C at=5
+          instance 1 H-1-10C at=5 open=3b.1
+        desktop vm1 cold H-1-10C off p=1%
+        ",
+        &expect![[r"
+            vm1: below-take
+            round 1
+            * clear 3b.1 H-1-10C
+            round 2
+            * destroy instance 1 on 3b
+            vm1: below-take
+        "]],
+    );
+}
+
+#[test]
+fn idle_gpu_instances_in_the_wrong_place_make_room() {
+    check_rounds(
+        r"
+        gpu 3b vfio-variant mig:8 81920 vfs=8 gpu-instances
+          H-1-10C 10240 x7 slots=1 at=0,1,2,3,4,5,6
+          H-3-40C 40960 x2 slots=4 at=0,4
+          instance 1 H-1-10C at=0
+          instance 2 H-1-10C at=6
+          instance 3 H-1-10C at=5
+        desktop large cold H-3-40C off p=60%
+        desktop small cold H-1-10C off p=55%
+        ",
+        &expect![[r"
+            large: reserved -> 3b H-3-40C at 0
+            small: reserved -> 3b H-1-10C at 6
+            round 1
+            * destroy instance 1 on 3b
+            round 2
+            * destroy instance 3 on 3b
+            round 3
+            * make instance H-3-40C at 0 on 3b
+            round 4
+            * set 3b.1 H-1-10C at 6
+            round 5
+            * attach 3b.1 to small
+            round 6
+            * start small
+            * set 3b.2 H-3-40C at 0
+            round 7
+            * attach 3b.2 to large
+            round 8
+            * start large
+            large: reserved -> 3b H-3-40C at 0
+            small: reserved -> 3b H-1-10C at 6
+        "]],
+    );
+}
+
+#[test]
+fn gpu_instances_that_others_use_or_nobody_understands_stay() {
+    check_rounds(
+        r"
+        gpu 3b mdev mig:8 81920 gpu-instances
+          H-1-10C 10240 x7 slots=1 at=0,1,2,3,4,5,6
+          H-3-40C 40960 x2 slots=4 at=0,4
+          instance 1 H-3-40C at=4 open=?
+          instance 2 ? at=3
+          instance 3 H-1-10C at=2 open=cuda
+        desktop large cold H-3-40C off p=60%
+        desktop small cold H-1-10C off p=55%
+        ",
+        &expect![[r"
+            large: no-capacity
+            small: reserved -> 3b H-1-10C at 1
+            round 1
+            * make instance H-1-10C at 1 on 3b
+            round 2
+            * create mdev:small H-1-10C at 1 on 3b
+            round 3
+            * attach mdev:small to small
+            round 4
+            * start small
+            large: no-capacity
+            small: reserved -> 3b H-1-10C at 1
+        "]],
+    );
+}
+
+#[test]
 fn a_size_is_opened_where_it_costs_least_of_what_is_forecast() {
     check(
         r"

@@ -75,6 +75,7 @@ fn gpu(section: &Section) -> Option<SimulatedGpu> {
     let partitioning = section.need("partitioning", value::word(PARTITIONINGS));
     let vfs = section.get("vfs", value::integer(0..=256));
     let max_vfs = section.get("max-vfs", value::integer(0..=256));
+    let instances = section.get("gpu-instances", value::boolean);
     let profiles: Vec<SimulatedProfile> = section.sections("profiles", profile).into_iter().flatten().collect();
     let strangers = section.sections("strangers", |stranger| {
         let profile = stranger.need("profile", value::profile);
@@ -103,6 +104,9 @@ fn gpu(section: &Section) -> Option<SimulatedGpu> {
         let what = "interface \"sriov\" goes with partitioning \"fixed-vfs\" or \"sriov\", and the other way round";
         section.problem(&partitioning.place, &what);
     }
+    if let Some(at) = instances.as_ref().filter(|at| at.value && partitioning.value != Partitioning::Mig) {
+        section.problem(&at.place, &"`gpu-instances` goes with partitioning \"mig\"");
+    }
     if most == 0 && interface.value != Interface::Mdev {
         section.problem(&interface.place, &"this interface needs VFs: set `vfs` or `max-vfs`");
     }
@@ -114,6 +118,7 @@ fn gpu(section: &Section) -> Option<SimulatedGpu> {
         partitioning: partitioning.value,
         vfs: n_vfs,
         max_vfs: most,
+        gpu_instances: instances.is_some_and(|at| at.value),
         profiles,
         strangers: strangers.into_iter().flatten().collect(),
     })

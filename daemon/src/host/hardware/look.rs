@@ -11,6 +11,7 @@ use super::memory::Memory;
 use super::rule::GpuRule;
 use super::survey::Survey;
 use crate::host::holders::Nodes;
+use crate::host::mig::Smi;
 use crate::host::nvml::NvmlGpu;
 use crate::host::pci::{self, Function};
 use crate::host::sysfs::{SysfsError, SysfsRoot};
@@ -24,6 +25,8 @@ pub(crate) struct Look {
     pub(crate) rule: GpuRule,
     pub(crate) nvml: Option<Arc<NvmlGpu>>,
     pub(crate) installed: Arc<InstalledTable>,
+    /// What tells of MIG, for a card of NVIDIA.
+    pub(crate) smi: Option<Smi>,
     pub(crate) memory: Arc<Mutex<Memory>>,
     /// A step is at work on it, so that numbers read one after the other may not fit together.
     pub(crate) in_motion: bool,
@@ -134,6 +137,7 @@ fn blank(id: GpuId, name: String) -> Gpu {
         vfs: Vec::new(),
         dormant_vfs: 0,
         vgpus: std::collections::BTreeMap::new(),
+        instances: None,
         state: GpuState::Ready,
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use headstart_core::gpu::Gpu;
 use headstart_core::id::ProfileName;
 
+use crate::host::mig::Cuts;
+
 /// Of one GPU. Lost with the daemon, forgotten when the GPU vanishes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
@@ -18,6 +20,8 @@ pub(crate) struct Memory {
     pub(crate) series_may_mix: Option<bool>,
     /// Numbers of profiles, where the driver goes by numbers.
     pub(crate) numbers: BTreeMap<ProfileName, u32>,
+    /// What the card can be cut into by MIG, and is.
+    pub(crate) cuts: Option<Cuts>,
     /// Types that were offered while the card was empty, by number.
     pub(crate) offered: BTreeMap<u32, String>,
 }

@@ -5,6 +5,7 @@ use headstart_core::id::{GpuId, ProfileName};
 use headstart_core::unit::FramebufferMib;
 
 use crate::host::pci::Function;
+use crate::host::profile::NvidiaType;
 
 /// One `[[gpu]]` of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,9 +16,9 @@ pub struct GpuRule {
     pub board: Option<String>,
     /// VFs to enable where their number is free to choose; else all there may be.
     pub vfs: Option<u16>,
-    /// Framebuffer of the whole board, where the host does not tell.
+    /// Framebuffer of the whole board. This and what is said of profiles goes before what the host says.
     pub framebuffer: Option<FramebufferMib>,
-    /// Profiles of the board, where the host does not tell.
+    /// Profiles of the board.
     pub profiles: Vec<ProfileRule>,
     /// Parameters of every vGPU (`frame_rate_limiter=0`), set before a VM opens it.
     pub vgpu_params: Option<String>,
@@ -87,11 +88,19 @@ impl GpuRule {
         self.profiles.iter().find(|profile| profile.name == *name)
     }
 
-    /// Lets the operator's word stand where the host says nothing.
-    pub(crate) fn complete(&self, profile: &mut Profile) {
-        if profile.framebuffer.get() == 0 {
-            let told = self.profile(&profile.name).and_then(|rule| rule.framebuffer);
-            profile.framebuffer = told.unwrap_or_default();
+    /// Lets the operator's word stand before the host's.
+    pub(crate) fn correct(&self, profile: &mut Profile) {
+        if let Some(rule) = self.profile(&profile.name) {
+            profile.framebuffer = rule.framebuffer.unwrap_or(profile.framebuffer);
+            profile.max_instances = rule.max_instances.unwrap_or(profile.max_instances);
+        }
+    }
+
+    /// The same for a type of NVIDIA.
+    pub(crate) fn correct_type(&self, it: &mut NvidiaType) {
+        if let Some(rule) = self.profile(&it.name) {
+            it.framebuffer = rule.framebuffer.unwrap_or(it.framebuffer);
+            it.max_instances = rule.max_instances.or(it.max_instances);
         }
     }
 }

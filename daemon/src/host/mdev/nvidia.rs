@@ -2,11 +2,11 @@
 
 use headstart_core::gpu::Gpu;
 
-use super::text::{self, number};
+use super::text::number;
 use super::{Look, MdevType, Parent};
 use crate::host::nvidia;
 use crate::host::profile::{self, NvidiaType};
-use crate::host::sysfs::{SysfsError, SysfsRoot};
+use crate::host::sysfs::SysfsError;
 
 /// Fills in what may stand side by side.
 pub(super) fn partition(
@@ -36,17 +36,18 @@ pub(super) fn partition(
 
 fn nvidia_type(look: &Look, it: &MdevType) -> Option<NvidiaType> {
     let number = number(&it.id)?;
-    let rule = look.rule.profile(&it.name);
-    let by_name = || profile::framebuffer_by_name(it.name.as_str());
     let nvml = look.nvml.as_ref().and_then(|nvml| nvml.types.iter().find(|other| other.number == number));
-    let told = it.description.max_instances.or_else(|| nvml.and_then(|other| other.max_instances));
-    Some(NvidiaType {
+    let by_name = || profile::framebuffer_by_name(it.name.as_str());
+    let by_rule = || look.rule.profile(&it.name)?.framebuffer;
+    let mut found = NvidiaType {
         number,
         name: it.name.clone(),
-        framebuffer: it.description.framebuffer.or_else(|| rule?.framebuffer).or_else(by_name)?,
-        max_instances: told.or_else(|| rule?.max_instances),
+        framebuffer: it.description.framebuffer.or_else(by_name).or_else(by_rule)?,
+        max_instances: it.description.max_instances.or_else(|| nvml.and_then(|other| other.max_instances)),
         placement: nvml.and_then(|other| other.placement.clone()),
-    })
+    };
+    look.rule.correct_type(&mut found);
+    Some(found)
 }
 
 /// Whether series may mix, from what a parent with room still offers.
@@ -73,11 +74,4 @@ fn series(
         return Ok(profile::series_may_mix(&taken, &offered));
     }
     Ok(None)
-}
-
-/// Where a vGPU begins: by the file of newer drivers, which is the driver's word, else by its parameters, which are our wish.
-pub(super) fn start(root: &SysfsRoot, path: &str) -> Option<u16> {
-    let told = root.read(&format!("{path}/nvidia/placement_id")).ok();
-    let wished = || root.read(&format!("{path}/nvidia/vgpu_params")).ok().and_then(|params| text::placement(&params));
-    told.and_then(|text| text.trim().parse().ok()).or_else(wished)
 }

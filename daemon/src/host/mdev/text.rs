@@ -74,26 +74,6 @@ pub(crate) fn vm_name(text: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The placement that `nvidia/vgpu_params` asks for.
-pub(crate) fn placement(params: &str) -> Option<u16> {
-    let ids = params.split(',').filter_map(|param| param.split_once('='));
-    ids.filter(|(key, _)| key.trim() == PLACEMENT).find_map(|(_, value)| value.trim().parse().ok())
-}
-
-/// The parameter that chooses a placement.
-pub(crate) const PLACEMENT: &str = "vgpu-placement-id";
-
-/// Parameters with the placement that is wanted, if one is.
-pub(crate) fn with_placement(params: &str, start: Option<u16>) -> String {
-    let others = params.split(',').map(str::trim);
-    let mut all: Vec<String> = others
-        .filter(|param| !param.is_empty() && param.split_once('=').is_none_or(|(key, _)| key.trim() != PLACEMENT))
-        .map(str::to_owned)
-        .collect();
-    all.extend(start.map(|start| format!("{PLACEMENT}={start}")));
-    all.join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,16 +114,5 @@ mod tests {
         assert_eq!(vm_name("  "), None);
         assert_eq!(vm_name("guest=win10,debug-threads=on"), Some("win10"));
         assert_eq!(vm_name("win10,debug-threads=on"), Some("win10"));
-    }
-
-    #[test]
-    fn a_placement_is_one_parameter_among_others() {
-        assert_eq!(placement("frame_rate_limiter=0, vgpu-placement-id=12"), Some(12));
-        assert_eq!(placement("vgpu-placement-id=x"), None);
-        assert_eq!(
-            with_placement("frame_rate_limiter=0,vgpu-placement-id=6", Some(12)),
-            "frame_rate_limiter=0,vgpu-placement-id=12"
-        );
-        assert_eq!(with_placement("", None), "");
     }
 }

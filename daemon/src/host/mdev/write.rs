@@ -5,10 +5,11 @@ use headstart_core::id::{GpuId, MdevUuid, ProfileName};
 use headstart_core::step::{Applied, FailureKind, StepError};
 use nix::errno::Errno;
 
-use super::{MDEVS, Parent, parents_with, profile_of, text, type_of, vm_name};
+use super::{MDEVS, Parent, parents_with, profile_of, type_of, vm_name};
 use crate::host::hardware::failure::{failure, unexpected};
 use crate::host::hardware::survey::{Survey, gpu_of_parent, parent_of};
 use crate::host::holders::{Holders, Nodes};
+use crate::host::nvidia::params;
 use crate::host::pci;
 use crate::host::sysfs::{SysfsError, SysfsRoot, optional};
 
@@ -48,7 +49,9 @@ pub(crate) fn create(root: &SysfsRoot, new: &NewMdev) -> Result<Applied, StepErr
         return refused(root, new, path, &error, &survey, parents);
     }
     match adopt(root, new)? {
-        Some(_) => place(root, new).map(|()| Applied::Changed),
+        Some(_) => {
+            params::place(root, &folder(new.uuid), &format!("mdev {}", new.uuid), new.start).map(|()| Applied::Changed)
+        }
         None => {
             Err(failure(FailureKind::Transient, format!("{}: mdev {} was made and is not there", new.gpu, new.uuid)))
         }
@@ -134,59 +137,6 @@ fn exhausted(new: &NewMdev, survey: &Survey, parents: &[Parent]) -> StepError {
     failure(FailureKind::Exhausted, text)
 }
 
-/// Chooses the placement of a vGPU that was just made and that nobody has open.
-fn place(root: &SysfsRoot, new: &NewMdev) -> Result<(), StepError> {
-    let Some(start) = new.start else { return Ok(()) };
-    let folder = format!("{MDEVS}/{}/nvidia", new.uuid);
-    let id = format!("{folder}/placement_id");
-    // It stands elsewhere then; the next look sees that, and what is misplaced is made anew.
-    let failed =
-        |error: SysfsError| failure(FailureKind::Transient, format!("placement {start} was not to be had: {error}"));
-    if root.exists(&id) {
-        if root.read(&id).is_ok_and(|now| now.trim() == start.to_string()) {
-            return Ok(());
-        }
-        root.write(&id, &start.to_string()).map_err(failed)?;
-        let now = root.read(&id).map_err(failed)?;
-        if now.trim() != start.to_string() {
-            let text = format!("/{id}: placement {start} was asked for, and it says {now:?}");
-            return Err(failure(FailureKind::Transient, text));
-        }
-        return Ok(());
-    }
-    set_params(root, &folder, None, Some(start)).map(|_| ()).map_err(failed)
-}
-
-/// Brings the parameters of an mdev that nobody has open up to what they should be. Parameters are lost with the device, and a VM reads
-/// them when it opens it.
-pub(crate) fn prepare(root: &SysfsRoot, uuid: MdevUuid, params: &str) -> Result<Applied, StepError> {
-    let folder = format!("{MDEVS}/{uuid}/nvidia");
-    if !root.exists(&format!("{folder}/vgpu_params")) {
-        return Err(failure(
-            FailureKind::Unsupported,
-            format!("mdev {uuid}: it takes no parameters; leave out `vgpu-params`"),
-        ));
-    }
-    set_params(root, &folder, Some(params), None).map_err(|error| unexpected(&error))
-}
-
-/// Writes `vgpu_params` unless they are so: the given ones, or those that are there; with the placement that is there, or a new one.
-fn set_params(root: &SysfsRoot, folder: &str, params: Option<&str>, start: Option<u16>) -> Result<Applied, SysfsError> {
-    let path = format!("{folder}/vgpu_params");
-    let before = root.read(&path)?;
-    let wanted = text::with_placement(params.unwrap_or(&before), start.or_else(|| text::placement(&before)));
-    if before.trim() == wanted {
-        return Ok(Applied::AlreadySo);
-    }
-    // A blank clears.
-    root.write(&path, if wanted.is_empty() { " " } else { &wanted })?;
-    let after = root.read(&path)?;
-    if after.trim() == wanted {
-        return Ok(Applied::Changed);
-    }
-    Err(crate::host::sysfs::garbage(&path, "the parameters that were just written", &after))
-}
-
 /// Removes an mdev that nobody has open. The write can block until whoever has it lets go, so that is looked at first.
 pub(crate) fn remove(
     root: &SysfsRoot,
@@ -232,6 +182,16 @@ pub(crate) fn remove(
         }
         Err(error) => Err(unexpected(&error)),
     }
+}
+
+/// Brings the parameters of an mdev up to what they should be.
+pub(crate) fn prepare(root: &SysfsRoot, uuid: MdevUuid, params: &str) -> Result<Applied, StepError> {
+    params::prepare(root, &folder(uuid), &format!("mdev {uuid}"), params)
+}
+
+/// The directory of NVIDIA's files of an mdev.
+fn folder(uuid: MdevUuid) -> String {
+    format!("{MDEVS}/{uuid}/nvidia")
 }
 
 /// The profile of an mdev, or why it is not known.

@@ -1,6 +1,6 @@
 //! What the boards refuse, worked out in the plainest way from the vendors' rules; deliberately not the planner's code.
 
-use headstart_core::gpu::{DeviceId, Gpu, Interface, Opened, Partitioning, Vgpu};
+use headstart_core::gpu::{DeviceId, Gpu, Instance, Interface, Opened, Partitioning, Vgpu};
 use headstart_core::id::ProfileName;
 
 /// Makes a vGPU if the board would: its first slot where slots matter.
@@ -55,6 +55,12 @@ pub(super) fn place(
     if same >= wanted.max_instances {
         return Err("EIO: no instance is left".into());
     }
+    if gpu.instances.is_some() {
+        // It comes to stand on the first GPU instance that is free, whatever was asked.
+        let free = gpu.instances.iter().flat_map(|all| all.values());
+        let mut free = free.filter(|it| it.used == Opened::No && it.profile.as_ref() == Some(profile));
+        return free.next().map(|it| Some(it.start)).ok_or("EIO: no GPU instance is free".into());
+    }
     match gpu.partitioning {
         Partitioning::Budget { slots: all } => {
             let tenants = gpu.vgpus.values().filter_map(|vgpu| vgpu.profile.as_ref());
@@ -71,6 +77,28 @@ pub(super) fn place(
         }
         Partitioning::FixedVfs | Partitioning::SrIov { .. } => Err("VFs cannot be given a type".into()),
         Partitioning::EqualSize { .. } => Ok(None),
+    }
+}
+
+/// Makes a GPU instance if the board would.
+pub(super) fn create_instance(gpu: &mut Gpu, profile: &ProfileName, start: u16) -> Result<(), String> {
+    let wanted = gpu.profiles.iter().find(|p| p.name == *profile).ok_or(format!("type {profile} is not known"))?;
+    let (slots, permitted) = (wanted.slots, wanted.starts.contains(&start));
+    let instances = gpu.instances.as_mut().ok_or("MIG is off, or needs no instances")?;
+    let overlaps = instances.values().any(|it| it.start < start + slots && start < it.start + it.slots);
+    if !permitted || overlaps {
+        return Err("Insufficient Resources".into());
+    }
+    let id = (1..=64).find(|id| !instances.contains_key(id)).ok_or("no number is left")?;
+    instances.insert(id, Instance { profile: Some(profile.clone()), start, slots, used: Opened::No });
+    Ok(())
+}
+
+/// What the GPU instances carry, from the vGPUs that are there.
+pub(super) fn mark_instances(gpu: &mut Gpu) {
+    for instance in gpu.instances.iter_mut().flat_map(|all| all.values_mut()) {
+        let vgpu = gpu.vgpus.iter().find(|(_, vgpu)| vgpu.start == Some(instance.start));
+        instance.used = vgpu.map_or(Opened::No, |(device, _)| Opened::By(device.to_string()));
     }
 }
 
@@ -98,5 +126,51 @@ pub(super) fn restart(gpu: &mut Gpu) {
             gpu.vgpus.clear();
         }
         _ => gpu.vgpus.clear(),
+    }
+    // GPU instances never outlive the driver.
+    if let Some(instances) = &mut gpu.instances {
+        instances.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use headstart_core::gpu::{GpuState, Profile};
+    use headstart_core::unit::FramebufferMib;
+
+    #[test]
+    fn a_vgpu_comes_to_stand_on_the_first_free_gpu_instance() {
+        let name: ProfileName = "H-1-10C".parse().unwrap();
+        let framebuffer = FramebufferMib::new(10_240);
+        let (slots, starts) = (1, vec![0, 5, 6]);
+        let profile = Profile { name: name.clone(), framebuffer, max_instances: 7, compute: true, slots, starts };
+        let vfs: Vec<_> = ["0000:3b:00.4", "0000:3b:00.5"].iter().map(|vf| vf.parse().unwrap()).collect();
+        let mut gpu = Gpu {
+            address: "0000:3b:00.0".parse().unwrap(),
+            name: "test".into(),
+            framebuffer: FramebufferMib::new(81_920),
+            interface: Interface::VfioVariant,
+            partitioning: Partitioning::Mig { slots: 8 },
+            profiles: vec![profile],
+            vfs: vfs.clone(),
+            dormant_vfs: 0,
+            vgpus: BTreeMap::new(),
+            instances: Some(BTreeMap::new()),
+            state: GpuState::Ready,
+        };
+        assert!(place(&gpu, DeviceId::Vf(vfs[0]), &name, Some(6)).is_err(), "there is no instance yet");
+        assert!(create_instance(&mut gpu, &name, 3).is_err(), "none may begin there");
+        create_instance(&mut gpu, &name, 6).unwrap();
+        assert!(create_instance(&mut gpu, &name, 6).is_err(), "one is there");
+        create_instance(&mut gpu, &name, 5).unwrap();
+        let start = place(&gpu, DeviceId::Vf(vfs[0]), &name, Some(5)).unwrap();
+        assert_eq!(start, Some(6), "whatever was asked");
+        let vgpu = Vgpu { profile: Some(name.clone()), start, opened: Opened::No };
+        gpu.vgpus.insert(DeviceId::Vf(vfs[0]), vgpu);
+        mark_instances(&mut gpu);
+        assert_eq!(place(&gpu, DeviceId::Vf(vfs[1]), &name, None), Ok(Some(5)));
     }
 }

@@ -1,10 +1,11 @@
 //! The simulated host on disk, so that it outlives the daemon as a real host does: a daemon that was killed finds the devices, the
 //! guests and the hour as it left them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use headstart_core::gpu::{DeviceId, Opened, Vgpu};
+use headstart_core::gpu::{DeviceId, Instance, Opened, Vgpu};
 use headstart_core::id::{DomainUuid, GpuId, ProfileName};
 use headstart_core::observed::{Attachment, Hostdev, Power};
 use headstart_core::unit::Time;
@@ -18,6 +19,8 @@ pub(super) struct Image {
     /// The clock.
     pub(super) now: Time,
     vgpus: Vec<SavedVgpu>,
+    #[serde(default)]
+    instances: Vec<SavedInstance>,
     guests: Vec<SavedGuest>,
 }
 
@@ -27,6 +30,15 @@ struct SavedVgpu {
     device: String,
     profile: Option<ProfileName>,
     start: Option<u16>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedInstance {
+    gpu: GpuId,
+    id: u32,
+    profile: Option<ProfileName>,
+    start: u16,
+    slots: u16,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,6 +99,15 @@ impl Image {
                 start: vgpu.start,
             })
         });
+        let instances = state.gpus.values().flat_map(|gpu| {
+            gpu.instances.iter().flatten().map(|(id, it)| SavedInstance {
+                gpu: gpu.address,
+                id: *id,
+                profile: it.profile.clone(),
+                start: it.start,
+                slots: it.slots,
+            })
+        });
         let guests = state.guests.values().map(|guest| SavedGuest {
             uuid: guest.spec.uuid,
             power: match guest.power {
@@ -110,13 +131,20 @@ impl Image {
             user: guest.user,
             without_gpu: guest.without_gpu,
         });
-        Self { now, vgpus: vgpus.collect(), guests: guests.collect() }
+        Self { now, vgpus: vgpus.collect(), instances: instances.collect(), guests: guests.collect() }
     }
 
     /// Puts the host into this state. What the description no longer has is left out.
     pub(super) fn restore(self, state: &mut State) -> io::Result<()> {
         for gpu in state.gpus.values_mut() {
             gpu.vgpus.clear();
+            gpu.instances.iter_mut().for_each(BTreeMap::clear);
+        }
+        for saved in self.instances {
+            if let Some(instances) = state.gpus.get_mut(&saved.gpu).and_then(|gpu| gpu.instances.as_mut()) {
+                let (profile, start, slots) = (saved.profile, saved.start, saved.slots);
+                instances.insert(saved.id, Instance { profile, start, slots, used: Opened::No });
+            }
         }
         for saved in self.vgpus {
             if let Some(gpu) = state.gpus.get_mut(&saved.gpu) {
@@ -124,6 +152,7 @@ impl Image {
                 gpu.vgpus.insert(device(&saved.device)?, vgpu);
             }
         }
+        state.gpus.values_mut().for_each(super::hardware::mark_instances);
         for saved in self.guests {
             let Some(guest) = state.guests.get_mut(&saved.uuid) else { continue };
             let power = match saved.power {

@@ -1,8 +1,8 @@
 //! The types of a card, from a source that does not shrink with use.
 //!
-//! In this order: NVML; the table that NVIDIA's host driver installs; what the operator says; what the card offered while it was empty. The
-//! first that knows the card is taken whole, but for the last two, which complete each other: a card that is never empty is never seen
-//! whole.
+//! In this order: NVML; the table that NVIDIA's host driver installs; what the card offered while it was empty, completed by the numbers that
+//! the operator gives, for a card that is never empty is never seen whole. What the operator says of a type goes before what any source
+//! says.
 
 use headstart_core::id::PciAddress;
 
@@ -13,6 +13,14 @@ use crate::host::profile::{self, NvidiaType};
 
 /// The table. `free`: a VF without a type; `empty`: all are.
 pub(super) fn table(look: &mut Look, function: &Function, free: Option<PciAddress>, empty: bool) -> Vec<NvidiaType> {
+    let mut table = by_source(look, function, free, empty);
+    for it in &mut table {
+        look.rule.correct_type(it);
+    }
+    table
+}
+
+fn by_source(look: &mut Look, function: &Function, free: Option<PciAddress>, empty: bool) -> Vec<NvidiaType> {
     if let Some(nvml) = look.nvml.as_ref().filter(|nvml| !nvml.types.is_empty()) {
         return nvml.types.clone();
     }
@@ -50,14 +58,13 @@ fn remembered(look: &mut Look) -> Vec<NvidiaType> {
             look.problem(&number, format!("this type is left out: {name:?} is no acceptable name"));
             continue;
         };
-        let rule = look.rule.profile(&name);
-        let size = rule.and_then(|rule| rule.framebuffer).or_else(|| profile::framebuffer_by_name(name.as_str()));
+        let by_rule = || look.rule.profile(&name)?.framebuffer;
+        let size = profile::framebuffer_by_name(name.as_str()).or_else(by_rule);
         let Some(framebuffer) = size else {
             look.problem(&number, format!("type {name} is left out: its name does not tell its size"));
             continue;
         };
-        let max_instances = rule.and_then(|rule| rule.max_instances);
-        types.push(NvidiaType { number, name, framebuffer, max_instances, placement: None });
+        types.push(NvidiaType { number, name, framebuffer, max_instances: None, placement: None });
     }
     types
 }

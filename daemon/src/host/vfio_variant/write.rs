@@ -9,7 +9,7 @@ use super::text::parse_creatable;
 use super::{current, folder};
 use crate::host::hardware::failure::{failure, unexpected};
 use crate::host::holders::{Holders, Nodes};
-use crate::host::mdev::text::{placement, with_placement};
+use crate::host::nvidia::params;
 use crate::host::pci;
 use crate::host::profile::type_name;
 use crate::host::sysfs::{SysfsError, SysfsRoot, garbage, optional};
@@ -88,41 +88,13 @@ pub(crate) fn set(root: &SysfsRoot, new: &NewType) -> Result<Applied, StepError>
     }
 }
 
-/// Chooses the placement of a vGPU that nobody has open.
 fn place(root: &SysfsRoot, new: &NewType) -> Result<(), StepError> {
-    let Some(start) = new.start else { return Ok(()) };
-    let path = format!("{}/placement_id", folder(new.vf));
-    // It stands elsewhere then; the next look sees that, and what is misplaced is made anew.
-    let failed = |why: String| {
-        failure(FailureKind::Transient, format!("VF {}: placement {start} was not to be had: {why}", new.vf))
-    };
-    if !root.exists(&path) {
-        return params(root, new.vf, None, Some(start)).map(|_| ()).map_err(|error| failed(error.to_string()));
-    }
-    let now = || root.read(&path).map_err(|error| failed(error.to_string()));
-    if now()?.trim() == start.to_string() {
-        return Ok(());
-    }
-    root.write(&path, &start.to_string()).map_err(|error| failed(error.to_string()))?;
-    let after = now()?;
-    if after.trim() == start.to_string() { Ok(()) } else { Err(failed(format!("it says {after:?}"))) }
+    params::place(root, &folder(new.vf), &format!("VF {}", new.vf), new.start)
 }
 
-/// Brings the parameters of a VF up to what they should be, before a VM opens it.
-pub(crate) fn prepare(root: &SysfsRoot, vf: PciAddress, wanted: &str) -> Result<Applied, StepError> {
-    params(root, vf, Some(wanted), None).map_err(|error| unexpected(&error))
-}
-
-fn params(root: &SysfsRoot, vf: PciAddress, given: Option<&str>, start: Option<u16>) -> Result<Applied, SysfsError> {
-    let path = format!("{}/vgpu_params", folder(vf));
-    let before = root.read(&path)?;
-    let wanted = with_placement(given.unwrap_or(&before), start.or_else(|| placement(&before)));
-    if before.trim() == wanted {
-        return Ok(Applied::AlreadySo);
-    }
-    root.write(&path, if wanted.is_empty() { " " } else { &wanted })?;
-    let after = root.read(&path)?;
-    if after.trim() == wanted { Ok(Applied::Changed) } else { Err(garbage(&path, "what was just written", &after)) }
+/// Brings the parameters of a VF up to what they should be.
+pub(crate) fn prepare(root: &SysfsRoot, vf: PciAddress, params: &str) -> Result<Applied, StepError> {
+    params::prepare(root, &folder(vf), &format!("VF {vf}"), params)
 }
 
 /// Takes the type from a VF that nobody has open.

@@ -51,6 +51,8 @@ pub(super) fn run(gpu: &mut GpuBoard, index: usize, arguments: &[&str]) -> Outpu
         create(gpu, index, list)
     } else if has(["-lgip", "--list-gpu-instance-profiles"]) {
         list_profiles(gpu, index)
+    } else if has(["-lgipp", "--list-gpu-instance-possible-placements"]) {
+        list_placements(gpu, index)
     } else if has(["-lgi", "--list-gpu-instances"]) {
         list(gpu, index)
     } else if has(["-dgi", "--destroy-gpu-instance"]) {
@@ -64,6 +66,11 @@ fn create(gpu: &mut GpuBoard, index: usize, list: &str) -> Output {
     let Some(mig) = &mut gpu.mig else { return Output::fail(NOT_SUPPORTED, "") };
     let mut text = String::new();
     for wanted in list.split(',') {
+        // A profile may be followed by the slice at which its instance is to begin.
+        let (wanted, start) = match wanted.split_once(':') {
+            Some((wanted, start)) => (wanted, start.parse().ok()),
+            None => (wanted, None),
+        };
         let found = mig
             .model
             .profiles
@@ -74,7 +81,7 @@ fn create(gpu: &mut GpuBoard, index: usize, list: &str) -> Output {
             return Output::fail(NOT_FOUND, text);
         };
         let (id, name) = (profile.id, profile.name);
-        let Some(instance) = mig.create(id) else {
+        let Some(instance) = mig.create_at(id, start) else {
             let _ = writeln!(
                 text,
                 "Unable to create a GPU instance on GPU {index:2} using profile {id}: Insufficient Resources\n\
@@ -145,6 +152,18 @@ fn list_profiles(gpu: &GpuBoard, index: usize) -> Output {
         let _ = writeln!(text, "|{row:<77}|");
         let _ = writeln!(text, "|{:<77}|", format!("{:>61}     0     0   ", profile.compute));
         let _ = writeln!(text, "+{line}+");
+    }
+    Output::ok(text)
+}
+
+fn list_placements(gpu: &GpuBoard, index: usize) -> Output {
+    let Some(mig) = &gpu.mig else { return Output::fail(NOT_SUPPORTED, "") };
+    let mut text = String::new();
+    for profile in &mig.model.profiles {
+        let word = if profile.starts.len() > 1 { "Placements:" } else { "Placement :" };
+        let starts: Vec<String> = profile.starts.iter().map(u32::to_string).collect();
+        let (id, starts, size) = (profile.id, starts.join(","), profile.size);
+        let _ = writeln!(text, "GPU {index:2} Profile ID {id:2} {word} {{{starts}}}:{size}");
     }
     Output::ok(text)
 }

@@ -77,12 +77,12 @@ impl Mig {
         Self { model, on: false, pending: None, instances: Vec::new() }
     }
 
-    /// A start where an instance of this profile fits. Starts are such that the engines suffice too.
-    fn place(&self, profile: &Profile) -> Option<u32> {
+    /// A start where an instance of this profile fits, or this one if it does. Starts are such that the engines suffice too.
+    fn place(&self, profile: &Profile, at: Option<u32>) -> Option<u32> {
         let free = |start: u32| {
             self.instances.iter().all(|other| start + profile.size <= other.start || other.start + other.size <= start)
         };
-        profile.starts.iter().copied().find(|start| free(*start))
+        profile.starts.iter().copied().find(|start| free(*start) && at.is_none_or(|at| at == *start))
     }
 
     /// How many more instances of this profile fit.
@@ -93,8 +93,13 @@ impl Mig {
 
     /// Makes a GPU instance at the first free place.
     pub(crate) fn create(&mut self, profile: u32) -> Option<Instance> {
+        self.create_at(profile, None)
+    }
+
+    /// Makes a GPU instance at this place, or at the first free one.
+    pub(crate) fn create_at(&mut self, profile: u32, at: Option<u32>) -> Option<Instance> {
         let profile = *self.model.profile(profile)?;
-        let start = self.place(&profile)?;
+        let start = self.place(&profile, at)?;
         let id = (1..=7).find(|id| self.instances.iter().all(|instance| instance.id != *id))?;
         let instance = Instance { id, profile: profile.id, start, size: profile.size };
         self.instances.push(instance);
