@@ -34,7 +34,10 @@ const KNOWS: &[(Thing, &[&str])] = &[
     (Text("sys/"), &["daemon/src/host/", "daemon/command/src/capture/"]),
     (Text("/proc"), &["daemon/src/host/sysfs.rs", "daemon/src/host/libvirt.rs", "daemon/src/host/libvirt/"]),
     (Text("/dev/"), &["daemon/src/host/sysfs.rs", "daemon/src/host/holders.rs", "daemon/src/host/sriov/nvidia.rs"]),
-    (Text("qemu:///"), &["daemon/src/host/libvirt.rs", "daemon/src/host/libvirt/", "daemon/src/config/"]),
+    (
+        Text("qemu:///"),
+        &["daemon/src/host/libvirt.rs", "daemon/src/host/libvirt/", "daemon/src/config.rs", "daemon/src/config/"],
+    ),
 ];
 
 /// Which modules of the daemon each of them may import.

@@ -327,16 +327,16 @@ fn idle_gpu_instances_in_the_wrong_place_make_room() {
             round 3
             * make instance H-3-40C at 0 on 3b
             round 4
-            * set 3b.1 H-1-10C at 6
+            * set 3b.1 H-3-40C at 0
             round 5
-            * attach 3b.1 to small
+            * attach 3b.1 to large
             round 6
-            * start small
-            * set 3b.2 H-3-40C at 0
-            round 7
-            * attach 3b.2 to large
-            round 8
             * start large
+            * set 3b.2 H-1-10C at 6
+            round 7
+            * attach 3b.2 to small
+            round 8
+            * start small
             large: reserved -> 3b H-3-40C at 0
             small: reserved -> 3b H-1-10C at 6
         "]],
