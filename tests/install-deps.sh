@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what `make build`, `make demo` or `make test` needs and this machine lacks, with apt or dnf.
+# Installs what `make build`, `make demo`, `make test` or `make deb` needs and this machine lacks, with apt or dnf.
 # Asks for nothing and touches nothing when all is there. Rust itself it only looks for: how to install it is your choice.
 set -euo pipefail
 
@@ -11,8 +11,9 @@ case "${1-}" in
     build) commands=(cc pkg-config) ;;
     demo) commands=(cc pkg-config dbus-daemon) ;;
     test) commands=(cc pkg-config dbus-daemon busctl) ;;
+    deb) commands=(cc pkg-config dpkg-deb objdump) ;;
     *)
-        say "usage: $0 build|demo|test"
+        say "usage: $0 build|demo|test|deb"
         exit 2
         ;;
 esac
@@ -50,13 +51,13 @@ fi
 if command -v apt-get >/dev/null; then
     declare -A package=([cc]=gcc [headers]=libc6-dev [dbus-daemon]=dbus [busctl]=systemd [zoneinfo]=tzdata
         [pkg-config]=pkg-config [libvirt]=libvirt-dev [libvirtd]='libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients'
-        [qemu]=qemu-system-x86)
+        [qemu]=qemu-system-x86 [dpkg-deb]=dpkg [objdump]=binutils)
     # Nothing that is here goes away for it.
     install=(apt-get install -y --no-install-recommends --no-remove)
 elif command -v dnf >/dev/null; then
     declare -A package=([cc]=gcc [headers]=glibc-devel [dbus-daemon]=dbus-daemon [busctl]=systemd [zoneinfo]=tzdata
         [pkg-config]=pkgconf-pkg-config [libvirt]=libvirt-devel [libvirtd]='libvirt-daemon libvirt-daemon-driver-qemu libvirt-client'
-        [qemu]=qemu-system-x86-core)
+        [qemu]=qemu-system-x86-core [dpkg-deb]=dpkg [objdump]=binutils)
     install=(dnf install -y)
 else
     say "missing: ${missing[*]}; there is neither apt-get nor dnf here: install them and start again"
