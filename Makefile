@@ -20,9 +20,10 @@ STATIC = $(if $(wildcard $(shell cc -print-file-name=libc.a)),-C target-feature=
 # Pages and scripts that the command writes about itself, on their way to `make install`.
 GENERATED = $(BUILT)/install
 
-SCRIPTS = .ci/run tests/*.sh packaging/deb/build packaging/deb/p*
+SCRIPTS = .ci/run tests/*.sh packaging/deb/build packaging/deb/p* tests/lab/lab tests/lab/image* tests/lab/*/init \
+	tests/lab/inside/* tests/lab/scenarios/*.sh
 
-.PHONY: all build hook demo test bench lint install deb help
+.PHONY: all build hook demo test bench lint install deb lab lab-shell help
 
 all: build
 
@@ -33,6 +34,7 @@ help:
 	@echo 'make lint     formatting, clippy, documentation, scripts, licenses'
 	@echo 'make build    release binaries; then: make install [DESTDIR=] [PREFIX=/usr]'
 	@echo 'make deb      target/deb/headstart_VERSION_ARCH.deb'
+	@echo 'make lab      all scenarios in a virtual hypervisor, minutes (SCENARIO=05 for one); make lab-shell: look around in it'
 
 build: hook
 	$(CARGO) build --locked --release -p headstartd -p headstart
@@ -103,3 +105,12 @@ install:
 deb: build
 	tests/install-deps.sh deb
 	packaging/deb/build
+
+# The image is kept in target/lab for as long as what it is made of stays the same.
+lab: deb
+	tests/install-deps.sh lab
+	tests/lab/lab $(SCENARIO)
+
+lab-shell:
+	tests/install-deps.sh lab
+	tests/lab/lab --shell
