@@ -44,7 +44,7 @@ const SOON: Span = Span::hours(4);
 /// What the forecast means for every desktop.
 ///
 /// A pooled desktop is needed if more people come to its pool than there are other idle desktops before it: the desktops of a pool
-/// stand in a fixed order ([`Turn`]), and the k-th has the probability of at least k logins, with the logins of a slot taken as a Poisson
+/// stand in a fixed order (`Turn`), and the k-th has the probability of at least k logins, with the logins of a slot taken as a Poisson
 /// number.
 pub fn chances(
     forecast: &Forecast,
