@@ -116,3 +116,25 @@ fn watch_tells_decisions_and_changes_line_by_line() {
         if what == ["ready", "on demand", "request"] { Ok(()) } else { Err(rows.to_string()) }
     });
 }
+
+#[test]
+fn a_desktop_is_what_its_metadata_says_now() {
+    let scene = Scene::new();
+    let _daemon = armed(&scene);
+    let said = scene.headstart(&["desktop", "set", "vm001", "priority=7", "attach=request", "profiles=A40-8Q"]).ok();
+    assert!(
+        said.starts_with("vm001: its metadata says now: user=u001 profiles=A40-8Q attach=request priority=7"),
+        "{said}"
+    );
+    eventually("the loop goes by it", || {
+        let priority = scene.property("/desktop/vm001", "Desktop", "Priority");
+        let mode = scene.property("/desktop/vm001", "Desktop", "AttachMode");
+        if (&priority, &mode) == (&json!(7), &json!("request")) { Ok(()) } else { Err(format!("{priority} {mode}")) }
+    });
+    let shown = scene.headstart(&["desktop", "show", "vm001", "--json"]).json();
+    assert_eq!((&shown["effective"]["profiles"], &shown["metadata"]["profiles"]), (&json!("A40-8Q"), &json!("A40-8Q")));
+    let ran = scene.headstart(&["desktop", "set", "vm999", "priority=7"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), "headstart: there is no domain vm999 on this host\n"));
+    let gpus = scene.headstart(&["gpus", "--adopt"]).ok();
+    assert!(gpus.starts_with("# There is no GPU here that headstart could have and has not.\n"), "{gpus}");
+}
