@@ -192,6 +192,8 @@ impl Reconcile {
             }
             tracing::trace!(again, "next round");
             self.settle_hooks(&round);
+            // Whoever has an answer now gets it before the next look keeps this thread busy: libvirt waits.
+            tokio::task::yield_now().await;
             last = Some(round);
         }
     }

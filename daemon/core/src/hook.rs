@@ -49,7 +49,7 @@ pub struct Case<'a> {
     /// The host as it was seen last.
     pub observed: &'a Observed,
     /// Who is managed.
-    pub managed: &'a BTreeSet<DomainUuid>,
+    pub managed: &'a dyn Fn(DomainUuid) -> bool,
     /// What takes nothing new.
     pub quarantine: &'a Quarantine,
     /// Steps under way.
@@ -198,12 +198,11 @@ impl Case<'_> {
         let free = |vf: &PciAddress| {
             holders.get(&DeviceId::Vf(*vf)).is_none_or(|by| by.iter().all(|uuid| *uuid == desktop.uuid))
         };
-        let managed = |uuid| self.managed.contains(&uuid);
         let ready = |profile: &ProfileName, vf: &PciAddress| {
             let device = DeviceId::Vf(*vf);
             let vgpu = self.observed.gpu_of(device).and_then(|gpu| gpu.vgpus.get(&device));
             vgpu.is_some_and(|vgpu| {
-                let whose = tenure(device, &vgpu.opened, &holders, self.observed, &managed, &BTreeSet::new());
+                let whose = tenure(device, &vgpu.opened, &holders, self.observed, self.managed, &BTreeSet::new());
                 let own = matches!(whose, Tenure::Idle) || whose == Tenure::Desktop(desktop.uuid);
                 own && vgpu.profile.as_ref() == Some(profile) && self.changes(device).is_none()
             })

@@ -6,7 +6,6 @@
 //! (`headstart_core::hook`).
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use headstart_core::desktop::{Desktop, resolve};
@@ -206,18 +205,23 @@ impl Reconcile {
 
     fn answer(&self, question: &Question, desktop: Option<&Desktop>, round: &Round) -> Answer {
         let uuid = question.domain.uuid;
-        let managed: BTreeSet<DomainUuid> = round.desktops.keys().copied().chain(desktop.map(|_| uuid)).collect();
+        let managed = |other: DomainUuid| other == uuid || round.desktops.contains_key(&other);
         let in_flight: Vec<&Step> =
             self.in_flight.iter().filter(|flight| !flight.ended).map(|flight| &flight.step).collect();
-        answer(&Case {
-            question,
-            desktop,
-            want: round.plan.desired.wants.get(&uuid),
-            observed: &self.known(round),
-            managed: &managed,
-            quarantine: &self.memory.trouble.now(self.parts.clock.now()).1,
-            in_flight: &in_flight,
-        })
+        let quarantine = self.memory.trouble.now(self.parts.clock.now()).1;
+        let by = |observed: &Observed| {
+            let want = round.plan.desired.wants.get(&uuid);
+            let (managed, quarantine, in_flight) = (&managed, &quarantine, in_flight.as_slice());
+            answer(&Case { question, desktop, want, observed, managed, quarantine, in_flight })
+        };
+        // Nearly always the device is there, and then nothing has to be copied; libvirt waits.
+        match by(&round.observed) {
+            Answer::Allow if question.operation == Operation::Prepare => Answer::Allow,
+            other => match self.known(round) {
+                Cow::Borrowed(_) => other,
+                Cow::Owned(known) => by(&known),
+            },
+        }
     }
 
     /// The last look, with what our own steps have made since, and with those who start.
