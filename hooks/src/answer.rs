@@ -1,7 +1,10 @@
 //! The one message to headstartd.
 
+use std::time::Instant;
+
 use zbus::fdo;
 use zbus::message::{Flags, Message};
+use zruntime::SharedRuntime;
 
 use crate::Concern;
 
@@ -32,14 +35,15 @@ impl Answer {
 /// Asks, or tells.
 ///
 /// # Errors
-/// In words: no bus, no headstartd, or what it said instead of an answer.
+/// In words: no bus, no headstartd, what it said instead of an answer, or nothing in time.
 pub(crate) fn get(
     concern: Concern,
     [domain, operation, suboperation, extra]: [&String; 4],
     xml: &str,
+    deadline: Instant,
 ) -> Result<Answer, String> {
     let body = (domain, operation, suboperation, extra, if concern == Concern::Tell { "" } else { xml });
-    let answered = zbus::block_on(async {
+    let asked = async {
         let builder = match std::env::var(BUS).ok().as_deref() {
             None | Some("system") => zbus::connection::Builder::system(),
             Some("session") => zbus::connection::Builder::session(),
@@ -54,8 +58,12 @@ pub(crate) fn get(
         let reply = connection.call_method(Some(NAME), PATH, Some(INTERFACE), METHOD, &body).await?;
         let (allowed, note, xml) = reply.body().deserialize()?;
         Ok(Answer { allowed, note, xml })
-    });
-    answered.map_err(explain)
+    };
+    zbus::block_on(async {
+        // The one that runs this, and the connection.
+        let runtime = SharedRuntime::current().map_err(|why| format!("it has no clock: {why}"))?;
+        runtime.timeout_at(deadline, asked).await.map_err(|_| crate::late())?.map_err(explain)
+    })
 }
 
 /// What an error of the bus means.

@@ -11,16 +11,12 @@ mod input;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use answer::Answer;
 
 /// How long libvirt may be kept waiting. headstartd answers within 1.5 s, with what it has by then.
 const DEADLINE: Duration = Duration::from_secs(2);
-
-/// Whoever sets it first ends the program: the answer, or the deadline. So nothing is half printed.
-static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// What libvirt is about to do, as far as it is our affair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,23 +49,18 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let Some(concern) = concern(operation, suboperation) else { return ExitCode::SUCCESS };
-    let about = format!("{domain}: {operation}");
-    watch(about.clone());
-    let answer = input::read()
+    let deadline = Instant::now() + DEADLINE;
+    let answer = input::read(deadline)
         .and_then(|xml| {
             if input::is_ours(&xml) {
-                answer::get(concern, [domain, operation, suboperation, extra], &xml)
+                answer::get(concern, [domain, operation, suboperation, extra], &xml, deadline)
             } else {
                 Ok(Answer::go_on())
             }
         })
         .unwrap_or_else(|why| Answer { note: format!("{why}; it goes on without headstart"), ..Answer::go_on() });
-    if ENDED.swap(true, Ordering::SeqCst) {
-        // The deadline came first, and ends us.
-        std::thread::park();
-    }
     if !answer.note.is_empty() {
-        complain(&format!("{about}: {}", answer.note));
+        complain(&format!("{domain}: {operation}: {}", answer.note));
     }
     if !answer.allowed {
         return ExitCode::FAILURE;
@@ -77,20 +68,14 @@ fn main() -> ExitCode {
     if concern == Concern::AskForXml
         && let Err(why) = std::io::stdout().write_all(answer.xml.as_bytes())
     {
-        complain(&format!("{about}: the changed definition cannot be handed over: {why}"));
+        complain(&format!("{domain}: {operation}: the changed definition cannot be handed over: {why}"));
     }
     ExitCode::SUCCESS
 }
 
-/// Ends the program at the deadline, whatever it waits for: standard input, the bus, headstartd.
-fn watch(about: String) {
-    std::thread::spawn(move || {
-        std::thread::sleep(DEADLINE);
-        if !ENDED.swap(true, Ordering::SeqCst) {
-            complain(&format!("{about}: no answer within {} s; it goes on without headstart", DEADLINE.as_secs()));
-            std::process::exit(0);
-        }
-    });
+/// What there is to say when the time is over.
+fn late() -> String {
+    format!("no answer within {} s", DEADLINE.as_secs())
 }
 
 /// A line for libvirt's log.

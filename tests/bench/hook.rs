@@ -32,10 +32,11 @@ pub(crate) fn measure(scene: &Scene, table: &mut Table) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let connection = runtime.block_on(request::connect(bus.address()))?;
 
-    let xml = definition();
-    let file = folder.join("vm001.xml");
+    let uuid = runtime.block_on(uuid(&connection))?;
+    let xml = definition(&uuid);
+    let file = folder.join("vm035.xml");
     std::fs::write(&file, &xml)?;
-    let arguments = ["vm001", "prepare", "begin", "-"];
+    let arguments = ["vm035", "prepare", "begin", "-"];
     let hook = || {
         let mut command = Command::new(program("headstart-qemu-hook")?);
         command.args(arguments).env("HEADSTART_BUS", bus.address());
@@ -51,7 +52,7 @@ pub(crate) fn measure(scene: &Scene, table: &mut Table) -> anyhow::Result<()> {
     let nothing = || anyhow::Ok(Command::new("/bin/true"));
     let plain = || {
         let mut command = Command::new(program("headstart-qemu-hook")?);
-        command.args(["vm001", "reconnect", "begin", "-"]);
+        command.args(["vm035", "reconnect", "begin", "-"]);
         anyhow::Ok(command)
     };
     let mut times: [Vec<f64>; 4] = Default::default();
@@ -89,12 +90,22 @@ fn run(command: &mut Command, input: &Path) -> anyhow::Result<f64> {
     Ok(took)
 }
 
-/// A domain that names a VF of ours, and that is none of our desktops, so that nothing is to be done for it.
-fn definition() -> String {
-    let mut xml = "<domain type='kvm'><name>vm001</name><uuid>11111111-2222-3333-4444-555555555555</uuid><devices><hostdev mode='subsystem' type='pci' managed='no'>\
-         <source><address domain='0x0000' bus='0x3b' slot='0x00' function='0x4'/></source>\
-         <alias name='ua-headstart-0000-3b-00-4'/></hostdev>"
-        .to_owned();
+/// Who vm035 is.
+async fn uuid(connection: &zbus::Connection) -> anyhow::Result<String> {
+    let (path, interface) = ("/org/headstart1/desktop/vm035", Some("org.freedesktop.DBus.Properties"));
+    let body = ("org.headstart1.Desktop", "Uuid");
+    let reply = connection.call_method(Some("org.headstart1"), path, interface, "Get", &body).await?;
+    let value: zbus::wire::OwnedVariant = reply.body().deserialize()?;
+    Ok(String::try_from(value)?)
+}
+
+/// A desktop whose VF is there, as nearly always.
+fn definition(uuid: &str) -> String {
+    let mut xml = format!(
+        "<domain type='kvm'><name>vm035</name><uuid>{uuid}</uuid><devices><hostdev mode='subsystem' type='pci' managed='yes'>\
+         <source><address domain='0x0000' bus='0xaf' slot='0x00' function='0x1'/></source>\
+         <alias name='ua-headstart-0000-af-00-1'/></hostdev>"
+    );
     let controller =
         "<controller type='pci' index='1' model='pcie-root-port'><target chassis='1' port='0x10'/></controller>";
     while xml.len() < LENGTH {
