@@ -7,7 +7,6 @@ PREFIX ?= /usr
 BINDIR ?= $(PREFIX)/bin
 SBINDIR ?= $(PREFIX)/sbin
 LIBDIR ?= $(PREFIX)/lib
-LIBEXECDIR ?= $(PREFIX)/libexec
 SYSCONFDIR ?= /etc
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
@@ -21,7 +20,10 @@ STATIC = $(if $(wildcard $(shell cc -print-file-name=libc.a)),-C target-feature=
 # Pages and scripts that the command writes about itself, on their way to `make install`.
 GENERATED = $(BUILT)/install
 
-.PHONY: all build hook demo test bench lint install help
+SCRIPTS = .ci/run tests/*.sh packaging/deb/build packaging/deb/p* tests/lab/lab tests/lab/image* tests/lab/*/init \
+	tests/lab/inside/* tests/lab/scenarios/*.sh
+
+.PHONY: all build hook demo test bench lint install deb lab lab-shell help
 
 all: build
 
@@ -31,6 +33,8 @@ help:
 	@echo 'make bench    the speed table'
 	@echo 'make lint     formatting, clippy, documentation, scripts, licenses'
 	@echo 'make build    release binaries; then: make install [DESTDIR=] [PREFIX=/usr]'
+	@echo 'make deb      target/deb/headstart_VERSION_ARCH.deb'
+	@echo 'make lab      all scenarios in a virtual hypervisor, minutes (SCENARIO=05 for one); make lab-shell: look around in it'
 
 build: hook
 	$(CARGO) build --locked --release -p headstartd -p headstart
@@ -64,7 +68,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --workspace
-	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run tests/*.sh; \
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck -x $(SCRIPTS); \
 	else echo 'shellcheck is not installed: scripts are not checked'; fi
 	@if $(CARGO) deny --version >/dev/null 2>&1; then set -x; $(CARGO) deny --locked check; \
 	else echo 'cargo-deny is not installed: licenses, bans and advisories are not checked'; fi
@@ -81,9 +85,9 @@ install:
 	sed 's|/usr/sbin/|$(SBINDIR)/|' systemd/headstartd.service > $(GENERATED)/headstartd.service
 	$(INSTALL) -D -m 0755 $(BUILT)/headstartd $(DESTDIR)$(SBINDIR)/headstartd
 	$(INSTALL) -D -m 0755 $(BUILT)/headstart $(DESTDIR)$(BINDIR)/headstart
-	$(INSTALL) -D -m 0755 $(BUILT)/headstart-qemu-hook $(DESTDIR)$(LIBEXECDIR)/headstart/headstart-qemu-hook
+	$(INSTALL) -D -m 0755 $(BUILT)/headstart-qemu-hook $(DESTDIR)$(SBINDIR)/headstart-qemu-hook
 	$(INSTALL) -d $(DESTDIR)$(SYSCONFDIR)/libvirt/hooks/qemu.d
-	ln -sf $(LIBEXECDIR)/headstart/headstart-qemu-hook $(DESTDIR)$(SYSCONFDIR)/libvirt/hooks/qemu.d/50-headstart
+	ln -sf $(SBINDIR)/headstart-qemu-hook $(DESTDIR)$(SYSCONFDIR)/libvirt/hooks/qemu.d/50-headstart
 	$(INSTALL) -D -m 0644 udev/60-headstart.rules $(DESTDIR)$(LIBDIR)/udev/rules.d/60-headstart.rules
 	$(INSTALL) -D -m 0644 $(GENERATED)/headstartd.service $(DESTDIR)$(LIBDIR)/systemd/system/headstartd.service
 	$(INSTALL) -D -m 0644 config/headstart.toml $(DESTDIR)$(LIBDIR)/headstart/headstart.toml
@@ -93,7 +97,20 @@ install:
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
 	$(INSTALL) -m 0644 $(GENERATED)/man/*.1 $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 packaging/man/headstart.toml.5 $(DESTDIR)$(MANDIR)/man5/
-	$(INSTALL) -m 0644 packaging/man/headstartd.8 $(DESTDIR)$(MANDIR)/man8/
+	$(INSTALL) -m 0644 packaging/man/headstartd.8 packaging/man/headstart-qemu-hook.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -D -m 0644 $(GENERATED)/headstart.bash $(DESTDIR)$(DATADIR)/bash-completion/completions/headstart
 	$(INSTALL) -D -m 0644 $(GENERATED)/_headstart $(DESTDIR)$(DATADIR)/zsh/site-functions/_headstart
 	$(INSTALL) -D -m 0644 $(GENERATED)/headstart.fish $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/headstart.fish
+
+deb: build
+	tests/install-deps.sh deb
+	packaging/deb/build
+
+# The image is kept in target/lab for as long as what it is made of stays the same.
+lab: deb
+	tests/install-deps.sh lab
+	tests/lab/lab $(SCENARIO)
+
+lab-shell:
+	tests/install-deps.sh lab
+	tests/lab/lab --shell

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what `make build`, `make demo` or `make test` needs and this machine lacks, with apt or dnf.
+# Installs what `make build`, `make demo`, `make test`, `make deb` or `make lab` needs and this machine lacks, with apt or dnf.
 # Asks for nothing and touches nothing when all is there. Rust itself it only looks for: how to install it is your choice.
 set -euo pipefail
 
@@ -11,8 +11,10 @@ case "${1-}" in
     build) commands=(cc pkg-config) ;;
     demo) commands=(cc pkg-config dbus-daemon) ;;
     test) commands=(cc pkg-config dbus-daemon busctl) ;;
+    deb) commands=(cc pkg-config dpkg-deb objdump) ;;
+    lab) commands=(cc mmdebstrap apt-get mke2fs xz) ;;
     *)
-        say "usage: $0 build|demo|test"
+        say "usage: $0 build|demo|test|deb|lab"
         exit 2
         ;;
 esac
@@ -27,6 +29,10 @@ if [ "$(printf '%s\n' "$oldest_rust" "$rust" | sort -V | head -n1)" != "$oldest_
     exit 1
 fi
 
+# Without root, mmdebstrap works in a user namespace.
+[ "$1" != lab ] || [ "$(id -u)" -eq 0 ] || commands+=(newuidmap)
+# Where Debian keeps mke2fs, which a user's PATH need not have.
+PATH=$PATH:/usr/sbin:/sbin
 missing=()
 for command in "${commands[@]}"; do
     command -v "$command" >/dev/null || missing+=("$command")
@@ -39,6 +45,8 @@ fi
 pkg-config --exists libvirt 2>/dev/null || missing+=(libvirt)
 # Time zones: jiff reads the system's.
 [ -e /usr/share/zoneinfo/Europe/Berlin ] || missing+=(zoneinfo)
+# The keys of Debian's archive, whatever this machine runs itself.
+[ "$1" != lab ] || [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(keyring)
 # Some tests start a libvirtd of their own. Where there cannot be one, they say that they were skipped.
 wanted=()
 if [ "$1" = test ]; then
@@ -47,16 +55,19 @@ if [ "$1" = test ]; then
 fi
 [ $((${#missing[@]} + ${#wanted[@]})) -gt 0 ] || exit 0
 
-if command -v apt-get >/dev/null; then
+# A Fedora may have apt-get as well: mmdebstrap needs it. dpkg's list of packages is empty there.
+if command -v apt-get >/dev/null && [ -s /var/lib/dpkg/status ]; then
     declare -A package=([cc]=gcc [headers]=libc6-dev [dbus-daemon]=dbus [busctl]=systemd [zoneinfo]=tzdata
         [pkg-config]=pkg-config [libvirt]=libvirt-dev [libvirtd]='libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients'
-        [qemu]=qemu-system-x86)
+        [qemu]=qemu-system-x86 [dpkg-deb]=dpkg [objdump]=binutils [mmdebstrap]=mmdebstrap
+        [apt-get]=apt [mke2fs]=e2fsprogs [xz]=xz-utils [keyring]=debian-archive-keyring [newuidmap]=uidmap)
     # Nothing that is here goes away for it.
     install=(apt-get install -y --no-install-recommends --no-remove)
 elif command -v dnf >/dev/null; then
     declare -A package=([cc]=gcc [headers]=glibc-devel [dbus-daemon]=dbus-daemon [busctl]=systemd [zoneinfo]=tzdata
         [pkg-config]=pkgconf-pkg-config [libvirt]=libvirt-devel [libvirtd]='libvirt-daemon libvirt-daemon-driver-qemu libvirt-client'
-        [qemu]=qemu-system-x86-core)
+        [qemu]=qemu-system-x86-core [dpkg-deb]=dpkg [objdump]=binutils [mmdebstrap]=mmdebstrap
+        [apt-get]=apt [mke2fs]=e2fsprogs [xz]=xz [keyring]=debian-keyring [newuidmap]=shadow-utils)
     install=(dnf install -y)
 else
     say "missing: ${missing[*]}; there is neither apt-get nor dnf here: install them and start again"

@@ -27,12 +27,13 @@ use zbus::fdo::{ObjectManager, RequestNameFlags, RequestNameReply};
 use zbus::object_server::SignalEmitter;
 
 use crate::message::Message;
+pub use crate::status::Decision;
 use crate::status::Status;
 pub use error::Error;
 use manager::Manager;
 use mirror::Mirror;
 pub use path::{desktop_path, gpu_path};
-pub use port::{Candidate, Decision, Format, HistoryPort, HostPort, Import, Imported, Pending};
+pub use port::{Candidate, Format, HistoryPort, HostPort, Import, Imported, Pending};
 
 /// The bus name.
 pub const NAME: &str = "org.headstart1";

@@ -9,7 +9,7 @@ pub mod memory;
 mod publish;
 pub mod trouble;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +28,11 @@ use jiff::tz::TimeZone;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::bus::Decision;
 use crate::clock::Clock;
 use crate::host::Host;
 use crate::message::Message;
 use crate::simulation::Simulation;
-use crate::status::{Hold, Mode, Status};
+use crate::status::{Decision, Hold, Mode, Status};
 use crate::store::{self, Record, Source, Store};
 use crate::systemd::Systemd;
 use hooks::Hooks;
@@ -117,6 +116,8 @@ pub struct Reconcile {
     next_cookie: u32,
     verdicts: BTreeMap<DomainUuid, Reason>,
     rounds: u64,
+    /// What was wrong in the last look, so that the journal tells of each thing once.
+    problems: BTreeSet<String>,
     announced_end: bool,
     hooks: Hooks,
     /// What came while the host was being looked at and can wait until that is over.
@@ -149,6 +150,7 @@ impl Reconcile {
             next_cookie: 1,
             verdicts: BTreeMap::new(),
             rounds: 0,
+            problems: BTreeSet::new(),
             announced_end: false,
             hooks: Hooks::default(),
             put_by: VecDeque::new(),
@@ -448,7 +450,10 @@ impl Reconcile {
             }
             Message::Hook { operation, xml, reply } => self.take_hook(operation, xml, reply, round),
             Message::Stopped { domain } => {
-                self.memory.starting.retain(|_, starting| starting.domain.name != domain);
+                let starting = self.memory.starting.iter().find(|(_, starting)| starting.domain.name == domain);
+                if let Some(uuid) = starting.map(|(uuid, _)| *uuid) {
+                    self.memory.not_started(uuid);
+                }
             }
             Message::Reconcile => {}
             Message::HistoryImported => self.learn_again(),
@@ -506,7 +511,13 @@ impl Reconcile {
 
     /// Puts what happened into the history on disk.
     fn record(&mut self, round: &Round) {
-        self.memory.subjects = Subjects::of_desktops(round.desktops.values(), &self.parts.zone_name);
+        if !round.observed.gaps.contains(&headstart_core::observed::Gap::Domains) {
+            let subjects = Subjects::of_desktops(round.desktops.values(), &self.parts.zone_name);
+            // We start before libvirt, so the history may have been read without knowing who shares a pool.
+            if std::mem::replace(&mut self.memory.subjects, subjects.clone()) != subjects {
+                self.learn_again();
+            }
+        }
         for (uuid, what) in &round.happened {
             let Some(desktop) = round.desktops.get(uuid) else { continue };
             let name = desktop.name.clone();
@@ -589,6 +600,14 @@ impl Reconcile {
 
     /// Tells people what is newly decided: one line each.
     fn tell(&mut self, round: &Round) {
+        let problems: BTreeSet<String> = round.problems.iter().map(ToString::to_string).collect();
+        for problem in problems.difference(&self.problems) {
+            tracing::warn!("{problem}");
+        }
+        for problem in self.problems.difference(&problems) {
+            tracing::info!("no longer: {problem}");
+        }
+        self.problems = problems;
         let mut news = Vec::new();
         for (uuid, verdict) in &round.plan.verdicts {
             let before = self.verdicts.get(uuid);

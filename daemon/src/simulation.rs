@@ -254,6 +254,7 @@ fn domain(domain: &file::SimulatedDomain) -> SimDomain {
         refuses_unplug: domain.guest_refuses_unplug,
         running: domain.attach == AttachMode::Live,
         foreign: None,
+        marked: false,
     }
 }
 
@@ -286,6 +287,7 @@ fn gpus(file: &file::Simulation) -> (Vec<Gpu>, Vec<SimDomain>) {
                     refuses_unplug: false,
                     running: true,
                     foreign: Some(device),
+                    marked: false,
                 });
             }
         }

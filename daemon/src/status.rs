@@ -142,3 +142,16 @@ pub struct DesktopStatus {
     /// What is wrong with this desktop.
     pub problems: Vec<String>,
 }
+
+/// One decision, as the journal and the history have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The daemon's clock.
+    pub time: Time,
+    /// About which desktop, if about one.
+    pub desktop: Option<DesktopName>,
+    /// What was decided.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}

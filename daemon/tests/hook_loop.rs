@@ -2,6 +2,7 @@
 //! domain until then.
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect shall fail")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use headstart_core::desktop::Settings as DesktopSettings;
 use headstart_core::gpu::DeviceId;
 use headstart_core::history::History;
 use headstart_core::hook::{Operation, note_made};
-use headstart_core::observed::Observed;
+use headstart_core::id::{DesktopName, DomainUuid};
+use headstart_core::observed::{Domain, Gap, Observed};
 use headstart_core::step::{Applied, FailureKind, Step, StepError};
 use headstart_core::text::Scene;
 use headstart_core::unit::Span;
@@ -20,7 +22,7 @@ use headstartd::message::{Message, Told};
 use headstartd::reconcile::memory::{FORGET, Memory, Settings};
 use headstartd::reconcile::{Parts, Reconcile};
 use headstartd::status::{Mode, Status};
-use headstartd::store::Store;
+use headstartd::store::{Record, Source, Store};
 use headstartd::systemd::Systemd;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -29,6 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Shown {
     observed: Observed,
+    /// Domains that libvirt will tell of.
+    later: BTreeMap<DomainUuid, Domain>,
     applied: Vec<Step>,
     /// Looks do not come back.
     locked: bool,
@@ -88,11 +92,16 @@ struct Running {
     host: Arc<Locked>,
     messages: mpsc::Sender<Message>,
     status: watch::Receiver<Arc<Status>>,
-    _decisions: broadcast::Receiver<headstartd::bus::Decision>,
+    decisions: broadcast::Receiver<headstartd::bus::Decision>,
 }
 
 /// The loop on this scene; its desktops opt in by their metadata.
 fn start(scene: &str, mode: Mode) -> Running {
+    start_with(scene, mode, Store::in_memory().unwrap())
+}
+
+/// The same with a history.
+fn start_with(scene: &str, mode: Mode, store: Store) -> Running {
     let scene: Scene = scene.parse().unwrap();
     let mut observed = scene.observed;
     for (uuid, desktop) in scene.desktops {
@@ -103,7 +112,15 @@ fn start(scene: &str, mode: Mode) -> Running {
             ..DesktopSettings::default()
         });
     }
-    let shown = Shown { observed, applied: Vec::new(), locked: false, waiting: 0, fails: None, hangs: false };
+    let shown = Shown {
+        observed,
+        later: BTreeMap::new(),
+        applied: Vec::new(),
+        locked: false,
+        waiting: 0,
+        fails: None,
+        hangs: false,
+    };
     let host = Arc::new(Locked { shown: Mutex::new(shown), changed: Condvar::new() });
     let (messages, inbox) = mpsc::channel(16);
     let (status, shown) = watch::channel(Arc::default());
@@ -117,7 +134,7 @@ fn start(scene: &str, mode: Mode) -> Running {
         zone_name: String::new(),
         poll: Span::hours(1),
         refit_at: jiff::civil::time(3, 0, 0, 0),
-        store: Store::in_memory().unwrap(),
+        store,
         model_path: None::<PathBuf>,
         messages: inbox,
         status,
@@ -127,7 +144,7 @@ fn start(scene: &str, mode: Mode) -> Running {
     };
     let memory = Memory::new(History::new(FORGET), headstart_core::forecast::Model::default());
     tokio::spawn(Reconcile::new(parts, memory).run());
-    Running { host, messages, status: shown, _decisions: told }
+    Running { host, messages, status: shown, decisions: told }
 }
 
 fn xml(name: &str, device: DeviceId) -> String {
@@ -191,6 +208,12 @@ impl Running {
         assert!(tokio::time::timeout(DEADLINE, text).await.unwrap().unwrap().is_some());
     }
 
+    /// What was decided about a desktop so far.
+    fn decisions(&mut self, name: &str) -> Vec<String> {
+        let told = std::iter::from_fn(|| self.decisions.try_recv().ok());
+        told.filter(|it| it.desktop.as_ref().is_some_and(|it| it.as_str() == name)).map(|it| it.what).collect()
+    }
+
     fn applied(&self) -> Vec<String> {
         self.host.shown.lock().unwrap().applied.iter().map(|step| step.kind().to_owned()).collect()
     }
@@ -222,6 +245,9 @@ async fn a_hook_is_answered_while_a_look_waits_for_that_very_answer() {
     running.messages.send(Message::Hold { owner: ":1.1".into(), reason: "x".into(), reply }).await.unwrap();
     running.host.change(|shown| shown.locked = false);
     assert_eq!(tokio::time::timeout(DEADLINE, cookie).await.unwrap().unwrap(), 1);
+    // Who was refused does not start, as the rounds see it.
+    running.explained("vm3").await;
+    assert_eq!(running.decisions("vm3"), ["start refused"]);
 }
 
 #[tokio::test]
@@ -236,9 +262,7 @@ async fn what_starts_keeps_its_device_until_it_is_seen_to_run_or_has_stopped() {
         tokio::time::timeout(DEADLINE, running.status.changed()).await.unwrap().unwrap();
     }
     assert_eq!((state(&running).as_str(), running.applied()), ("preparing", vec!["create-mdev".to_owned()]));
-    running.messages.send(Message::Release { desktop: "vm1".parse().unwrap() }).await.unwrap();
-    // What the hook says goes before what others say while a look is under way.
-    running.explained("vm1").await;
+    // The start came to nothing: its device goes, and it does not start by itself.
     running.messages.send(Message::Stopped { domain: "vm1".parse().unwrap() }).await.unwrap();
     let host = running.host.clone();
     tokio::task::spawn_blocking(move || host.wait(|shown| shown.applied.len() == 2)).await.unwrap();
@@ -305,11 +329,70 @@ async fn a_definition_from_elsewhere_gets_a_vf_and_keeps_it() {
 }
 
 #[tokio::test]
+async fn before_libvirt_has_told_of_any_domain_the_definition_is_enough() {
+    let mut running = start(&format!("gap domains\n{GPU}"), Mode::Armed);
+    running.first_round().await;
+    let metadata =
+        "<metadata><h:desktop xmlns:h='https://headstart.dev/xmlns/desktop/1' profile='A-4Q'/></metadata><devices>";
+    let xml = xml("vm1", own("vm1")).replace("<devices>", metadata);
+    let told = running.asks(Operation::Prepare, xml.clone()).await;
+    assert_eq!((told.allowed, told.note.as_str()), (true, ""));
+    // Whoever does not opt in is none of ours, whatever it names.
+    let told = running.asks(Operation::Prepare, self::xml("vm2", own("vm2"))).await;
+    assert!(told.allowed && told.note.contains("vm2 is not managed here"), "{told:?}");
+    assert_eq!(running.applied(), ["create-mdev"]);
+}
+
+#[tokio::test]
 async fn what_is_no_domain_goes_on_with_a_note() {
     let mut running = start(GPU, Mode::Armed);
     running.first_round().await;
     let told = running.asks(Operation::Prepare, "<network/>".into()).await;
-    let note =
-        "its XML is not understood (the outermost element is <network>, not <domain>); it goes on without headstart";
+    let note = "its XML is not a domain's: it begins with <network>; it goes on without headstart";
     assert_eq!((told.allowed, told.note.as_str()), (true, note));
+}
+
+#[tokio::test]
+async fn who_shares_a_pool_is_learned_when_libvirt_tells() {
+    let store = Store::in_memory().unwrap();
+    let now = Clock::Wall.now();
+    for day in 1..=28 {
+        let at = now - Span::days(day) + Span::hours(1);
+        let desktop: DesktopName = if day % 2 == 0 { "vm1" } else { "vm2" }.parse().unwrap();
+        store.record(Record::SessionStarted {
+            desktop: desktop.clone(),
+            user: None,
+            at,
+            offset: None,
+            source: Source::Broker,
+        });
+        store.record(Record::SessionEnded { desktop, at: at + Span::hours(2) });
+    }
+    store.flush().await;
+    let mut running =
+        start_with(&format!("{GPU}\n desktop vm1 live A-4Q off\n desktop vm2 live A-4Q off"), Mode::Shadow, store);
+    let pooled = |settings: &mut Option<DesktopSettings>| {
+        settings.as_mut().unwrap().pool = Some("design".parse().unwrap());
+    };
+    running.host.change(|shown| {
+        shown.observed.domains.values_mut().for_each(|domain| pooled(&mut domain.settings));
+        shown.later = std::mem::take(&mut shown.observed.domains);
+        shown.observed.gaps.insert(Gap::Domains);
+    });
+    running.first_round().await;
+    running.host.change(|shown| {
+        shown.observed.domains = std::mem::take(&mut shown.later);
+        shown.observed.gaps.clear();
+    });
+    running.messages.send(Message::Reconcile).await.unwrap();
+    let expected = async {
+        loop {
+            let today = running.status.borrow_and_update().desktops.values().next().map(|desktop| desktop.today.get());
+            if today.is_some_and(|today| today > 0.3) {
+                return;
+            }
+            running.status.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(DEADLINE, expected).await.expect("the pool's logins are expected");
 }

@@ -111,6 +111,7 @@ fn domain(n: usize, gpus: usize) -> anyhow::Result<SimDomain> {
         refuses_unplug: false,
         running: false,
         foreign: None,
+        marked: false,
     })
 }
 

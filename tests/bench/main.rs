@@ -5,6 +5,7 @@
 //! `cargo build --release --workspace --bins` before.
 
 mod forecast;
+mod hook;
 mod host;
 mod idle;
 mod import;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         // What is to be measured in a process of its own.
         Some(training::FIT | training::STREAM) => training::child(&arguments),
+        // This part alone.
+        Some("hook") => only_hook(),
         _ => all(),
     };
     match result {
@@ -35,6 +38,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn only_hook() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let mut table = Table::default();
+    table.section("libvirt's hook, the whole process", |table| hook::measure(&scene, table))?;
+    println!("{table}");
+    Ok(())
 }
 
 fn all() -> anyhow::Result<()> {
@@ -50,6 +61,7 @@ fn all() -> anyhow::Result<()> {
     table.section("Forecast of 500 subjects, 24 h", |table| forecast::measure(&scene, &model, table))?;
     table.section("Import of 1,000,000 sessions", |table| import::measure(&scene, table))?;
     table.section("headstartd with 500 desktops and 1 year", |table| idle::measure(&scene, table))?;
+    table.section("libvirt's hook, the whole process", |table| hook::measure(&scene, table))?;
     println!("{table}");
     println!("{} targets missed; the whole took {:.0} s", table.missed(), began.elapsed().as_secs_f64());
     Ok(())

@@ -17,7 +17,7 @@ const CALLS: usize = 2_000;
 /// A ping that comes back so soon found the daemon at rest.
 const AT_REST: Duration = Duration::from_micros(400);
 
-async fn connect(address: &str) -> anyhow::Result<Connection> {
+pub(crate) async fn connect(address: &str) -> anyhow::Result<Connection> {
     zbus::connection::Builder::address(address).build().await.context("the private bus cannot be reached")
 }
 
@@ -67,13 +67,13 @@ impl Pair {
     }
 }
 
-fn percentile(values: &mut [f64], share: f64) -> f64 {
+pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * share).round() as usize]
 }
 
 /// Waits until the daemon does nothing: two pings in a row come back at once.
-async fn rest(connection: &Connection) -> anyhow::Result<()> {
+pub(crate) async fn rest(connection: &Connection) -> anyhow::Result<()> {
     let mut quick = 0;
     for _ in 0..1000 {
         quick = if ping(connection).await? < AT_REST.as_secs_f64() { quick + 1 } else { 0 };

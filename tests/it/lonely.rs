@@ -116,10 +116,15 @@ fn a_daemon_whose_bus_ends_says_so_and_ends() {
 }
 
 #[test]
-fn without_hardware_to_simulate_the_daemon_says_what_to_give_it() {
+fn on_a_host_without_its_gpu_and_without_libvirt_it_runs_and_says_what_is_missing() {
     let scene = Scene::new();
-    let ran = run(&mut scene.headstartd(""));
-    assert_eq!(ran.code, Some(1));
-    assert!(ran.err.contains("--simulate FILE"), "{}", ran.err);
-    is_for_people(&ran.err);
+    let configuration =
+        "[[gpu]]\naddress = \"0000:ff:1f.7\"\n[libvirt]\nuri = \"qemu+unix:///system?socket=/nonexistent/libvirt\"\n";
+    let mut daemon = start(&mut scene.headstartd(configuration));
+    let told = scene.headstart(&["status"]).ok();
+    for missing in ["0000:ff:1f.7: it is in the configuration and not on this host", "libvirt is not there"] {
+        assert!(told.contains(missing), "{told}");
+        assert!(daemon.log().text().contains(missing), "{}", daemon.log().text());
+    }
+    daemon.kill();
 }

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::desktop::Desktop;
+use crate::desktop::{AttachMode, Desktop};
 use crate::forecast::{Forecast, SLOT};
+use crate::gpu::{DeviceId, Vgpu};
 use crate::id::{DomainUuid, Subject};
-use crate::observed::{Login, Observed};
+use crate::observed::{Attachment, Login, Observed, Power};
 use crate::step::our_hostdev;
 use crate::unit::{Probability, Span, Time};
 
@@ -25,14 +26,26 @@ pub struct Chance {
     pub next: Option<Time>,
 }
 
+/// Who of a pool comes first. Carrying out the plan must not change the order but by serving whoever is next: so a device that does not
+/// suit gives no turn, since it is taken back, and whoever can be given none takes none from the others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// It has a device that suits it.
+    Holds,
+    /// It could be given one.
+    Could,
+    /// It runs and could not.
+    Cannot,
+}
+
 /// How far ahead room is kept.
 const SOON: Span = Span::hours(4);
 
 /// What the forecast means for every desktop.
 ///
 /// A pooled desktop is needed if more people come to its pool than there are other idle desktops before it: the desktops of a pool
-/// stand in a fixed order, those that hold a device first, and the k-th has the probability of at least k logins, with the logins
-/// of a slot taken as a Poisson number.
+/// stand in a fixed order (`Turn`), and the k-th has the probability of at least k logins, with the logins of a slot taken as a Poisson
+/// number.
 pub fn chances(
     forecast: &Forecast,
     desktops: &BTreeMap<DomainUuid, Desktop>,
@@ -42,9 +55,23 @@ pub fn chances(
 ) -> BTreeMap<DomainUuid, Chance> {
     let mut in_pool: BTreeMap<&Subject, u32> = BTreeMap::new();
     let mut chances = BTreeMap::new();
-    let holds = |desktop: &Desktop| observed.domains.get(&desktop.uuid).is_some_and(|d| our_hostdev(d).is_some());
-    let (first, then): (Vec<&Desktop>, Vec<&Desktop>) = desktops.values().partition(|desktop| holds(desktop));
-    for desktop in first.into_iter().chain(then) {
+    let devices: BTreeMap<DeviceId, &Vgpu> =
+        observed.gpus.values().flat_map(|gpu| &gpu.vgpus).map(|(d, v)| (*d, v)).collect();
+    let sees_all = observed.sees_all_gpus();
+    let turn = |desktop: &&Desktop| {
+        let Some(domain) = observed.domains.get(&desktop.uuid) else { return Turn::Cannot };
+        let Some(hostdev) = our_hostdev(domain) else {
+            let stuck = desktop.attach != AttachMode::Live && matches!(domain.power, Power::Running { .. });
+            return if stuck { Turn::Cannot } else { Turn::Could };
+        };
+        let suits = |vgpu: &&Vgpu| vgpu.profile.as_ref().is_some_and(|profile| desktop.profiles.contains(profile));
+        let going = hostdev.attachment == Attachment::Detaching;
+        let holds = !going && devices.get(&hostdev.device).map_or(!sees_all, suits);
+        if holds { Turn::Holds } else { Turn::Could }
+    };
+    let mut in_turn: Vec<&Desktop> = desktops.values().collect();
+    in_turn.sort_by_cached_key(turn);
+    for desktop in in_turn {
         let Some(prospect) = forecast.subjects.get(&desktop.subject) else {
             chances.insert(desktop.uuid, Chance::default());
             continue;

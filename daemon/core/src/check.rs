@@ -83,8 +83,10 @@ impl Judge<'_> {
             }
         }
         let strangers = |vf: &&PciAddress| {
-            let names = self.named_by(DeviceId::Vf(**vf));
-            names.iter().any(|domain| !self.desktops.contains_key(&domain.uuid))
+            let device = DeviceId::Vf(**vf);
+            let ours =
+                |domain: &&Domain| domain.hostdevs.iter().any(|hostdev| hostdev.device == device && hostdev.ours);
+            self.named_by(device).iter().any(|domain| !self.desktops.contains_key(&domain.uuid) || !ours(domain))
         };
         let bare = gpu.vfs.iter().filter(|vf| !gpu.vgpus.contains_key(&DeviceId::Vf(**vf)));
         let named = bare.filter(strangers).count();
@@ -160,25 +162,8 @@ impl Judge<'_> {
                 };
                 must(*vfs > 0 && *vfs == wanted, "not the number of VFs that it has")
             }
-            Step::CreateGpuInstance { gpu, profile, start } => {
-                let on = self.observed.gpus.get(gpu).ok_or("no such PF")?;
-                must(on.state == GpuState::Ready, "its PF is not ready")?;
-                let instances = on.instances.as_ref().ok_or("it has no GPU instances")?;
-                let profile = on.profiles.iter().find(|it| it.name == *profile).ok_or("no such profile")?;
-                must(profile.starts.contains(start), "it may not begin there")?;
-                for it in instances.values() {
-                    let apart = it.start + it.slots <= *start || start + profile.slots <= it.start;
-                    must(apart, "another GPU instance is there")?;
-                }
-                Ok(())
-            }
-            Step::DestroyGpuInstance { gpu, instance } => {
-                let on = self.observed.gpus.get(gpu).ok_or("no such PF")?;
-                must(on.state == GpuState::Ready, "its PF is not ready")?;
-                let it = on.instances.as_ref().and_then(|all| all.get(instance)).ok_or("no such GPU instance")?;
-                must(it.used == Opened::No && it.profile.is_some(), "something is on it, or that is not known")?;
-                must(on.vgpus.values().all(|vgpu| vgpu.start != Some(it.start)), "a vGPU is on it")
-            }
+            Step::CreateGpuInstance { gpu, profile, start } => self.instance_may_come(*gpu, profile, *start),
+            Step::DestroyGpuInstance { gpu, instance } => self.instance_may_go(*gpu, *instance),
             Step::RemoveMdev { gpu, profile, uuid } => {
                 self.ready(*gpu, Interface::Mdev)?;
                 self.may_go(*gpu, DeviceId::Mdev(*uuid), profile)
@@ -214,8 +199,10 @@ impl Judge<'_> {
             Step::StartDomain { domain } => {
                 let domain = self.managed(*domain)?;
                 must(domain.power == Power::Off, "it is not off")?;
-                let there = domain.hostdevs.iter().any(|h| h.ours && self.place_of(h.device).is_some());
-                must(there, "it has no device")
+                let hostdev = domain.hostdevs.iter().find(|hostdev| hostdev.ours).ok_or("it has no device")?;
+                let gpu = self.place_of(hostdev.device).ok_or("its device is not there")?;
+                must(self.named_by(hostdev.device).len() == 1, "another domain names its device")?;
+                must(self.observed.gpus[&gpu].vgpus[&hostdev.device].opened == Opened::No, "its device is open")
             }
             Step::ShutDownDomain { domain } => {
                 let domain = self.managed(*domain)?;
@@ -225,6 +212,29 @@ impl Judge<'_> {
                 must(domain.hostdevs.iter().any(|hostdev| hostdev.ours), "it has no device of ours")
             }
         }
+    }
+
+    /// A GPU instance has its place, and nothing stands there.
+    fn instance_may_come(&self, gpu: GpuId, profile: &ProfileName, start: u16) -> Result<(), String> {
+        let on = self.observed.gpus.get(&gpu).ok_or("no such PF")?;
+        must(on.state == GpuState::Ready, "its PF is not ready")?;
+        let instances = on.instances.as_ref().ok_or("it has no GPU instances")?;
+        let profile = on.profiles.iter().find(|it| it.name == *profile).ok_or("no such profile")?;
+        must(profile.starts.contains(&start), "it may not begin there")?;
+        for it in instances.values() {
+            let apart = it.start + it.slots <= start || start + profile.slots <= it.start;
+            must(apart, "another GPU instance is there")?;
+        }
+        Ok(())
+    }
+
+    /// A GPU instance that is known and carries nothing.
+    fn instance_may_go(&self, gpu: GpuId, instance: u32) -> Result<(), String> {
+        let on = self.observed.gpus.get(&gpu).ok_or("no such PF")?;
+        must(on.state == GpuState::Ready, "its PF is not ready")?;
+        let it = on.instances.as_ref().and_then(|all| all.get(&instance)).ok_or("no such GPU instance")?;
+        must(it.used == Opened::No && it.profile.is_some(), "something is on it, or that is not known")?;
+        must(on.vgpus.values().all(|vgpu| vgpu.start != Some(it.start)), "a vGPU is on it")
     }
 
     /// An idle device of ours, of this profile.

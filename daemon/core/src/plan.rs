@@ -7,6 +7,7 @@
 mod reason;
 mod room;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,9 +16,9 @@ use room::{Placed, Room, Standings};
 
 use crate::chance::Chance;
 use crate::desktop::{AttachMode, Desktop};
-use crate::gpu::{DeviceId, Gpu, GpuState, Vgpu};
-use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName};
-use crate::observed::{Attachment, Domain, Login, Observed, Power, Tenure, tenure};
+use crate::gpu::{DeviceId, Gpu, GpuState, Opened, Vgpu};
+use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName, Subject};
+use crate::observed::{Attachment, Domain, Gap, Login, Observed, Power, Tenure, tenure};
 use crate::policy::Policy;
 use crate::request::{Offer, Preallocation, Way, Wish};
 use crate::step::{Desired, Want, our_hostdev};
@@ -26,6 +27,9 @@ use crate::unit::{Probability, Span, Time};
 
 /// A reservation that is held counts this much more than one that would be made, so that devices do not change hands for nothing.
 const HELD_COUNTS: f64 = 1.5;
+
+/// What somebody who waits is worth: more than any probability.
+const WAITING: f64 = 2.0;
 
 /// A request that stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,11 +119,40 @@ struct Contender<'a> {
     profiles: Vec<ProfileName>,
 }
 
+/// What decides who is placed first.
+#[derive(Clone, Copy)]
+struct Rank {
+    priority: i32,
+    value: f64,
+    desktop: DomainUuid,
+}
+
+impl Rank {
+    fn before(&self, other: &Rank) -> Ordering {
+        let by_priority = other.priority.cmp(&self.priority);
+        by_priority.then(other.value.total_cmp(&self.value)).then(self.desktop.cmp(&other.desktop))
+    }
+}
+
 impl Contender<'_> {
+    fn rank(&self) -> Rank {
+        Rank { priority: self.desktop.priority, value: self.value, desktop: self.desktop.uuid }
+    }
+
     /// What whoever takes its device must be worth.
     fn worth(&self) -> f64 {
         self.value * HELD_COUNTS
     }
+}
+
+/// What stands before anybody new is placed.
+#[derive(Default)]
+struct Base {
+    standing: Standings,
+    /// PFs that somebody opened whom no plan moves.
+    opened: BTreeSet<GpuId>,
+    /// Desktops that keep their device anyhow, in order of rank, and where it is.
+    stayers: Vec<(Rank, GpuId)>,
 }
 
 /// Makes the plan.
@@ -176,14 +209,12 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        contenders.sort_by(|a, b| {
-            let by_priority = b.desktop.priority.cmp(&a.desktop.priority);
-            by_priority.then(b.value.total_cmp(&a.value)).then(a.desktop.uuid.cmp(&b.desktop.uuid))
-        });
+        level_pools(&mut contenders);
+        contenders.sort_by(|a, b| a.rank().before(&b.rank()));
+        let base = self.base(&contenders);
         let quarantine = &self.s.quarantine.gpus;
-        let (fixed, held) = self.base(&contenders);
-        let mut room = Room::new(self.s.observed, quarantine, fixed, held, self.named_vfs(), self.demand());
-        self.place(&contenders, &mut room);
+        let mut room = Room::new(self.s.observed, quarantine, &base, self.named_vfs(), self.demand());
+        self.place(&contenders, &base.stayers, &mut room);
         self.enable_vfs();
         let verdicts = self.verdicts(&room);
         Plan { desired: self.desired, verdicts }
@@ -216,7 +247,7 @@ impl<'a> Planner<'a> {
         if in_the_dark {
             return Claim::HandsOff(Reason::Unknown { why: "the GPU of its device could not be read".into() });
         }
-        if let Some(why) = self.lost_mdev(desktop) {
+        if let Some(why) = self.lost_mdev(desktop).or_else(|| self.lost_device(domain)) {
             return Claim::HandsOff(Reason::Unknown { why });
         }
         let can_attach = match domain.power {
@@ -225,8 +256,13 @@ impl<'a> Planner<'a> {
             _ => false,
         };
         let reason = |since| Reason::Waiting { since };
-        let waits =
-            |since| Claim::Compete { value: 2.0, waiting: true, protected: true, anew: true, reason: reason(since) };
+        let waits = |since| Claim::Compete {
+            value: WAITING,
+            waiting: true,
+            protected: true,
+            anew: true,
+            reason: reason(since),
+        };
         match &domain.login {
             Login::Unknown(why) => return Claim::HandsOff(Reason::Unknown { why: why.clone() }),
             // The device that its definition names does not exist any more: it gets a new one.
@@ -244,14 +280,18 @@ impl<'a> Planner<'a> {
             Login::Active { since } | Login::Waiting { since } => return waits(*since),
             Login::None => {}
         }
-        if let Some(until) = track.logout_at.map(|left| left + policy.grace)
+        // For whoever had the device and comes right back; one that came later waits for somebody else.
+        let left = track.logout_at.filter(|left| track.held_since.is_none_or(|held| held <= *left));
+        if let Some(until) = left.map(|left| left + policy.grace)
             && hostdev.is_some_and(|hostdev| hostdev.attachment != Attachment::Detaching)
             && until > self.s.now
         {
             return Claim::Keep(Reason::Grace { until });
         }
         let suitable = self.suitable(desktop, domain).is_some();
-        let stuck = if hostdev.is_some() { !self.can_let_go(desktop, domain) } else { !can_attach };
+        // What the guest was asked for is as good as gone.
+        let has = hostdev.is_some_and(|hostdev| hostdev.attachment != Attachment::Detaching);
+        let stuck = if has { !self.can_let_go(desktop, domain) } else { !can_attach };
         if !suitable && stuck {
             return Claim::Nothing(Reason::WaitsForDomainOff);
         }
@@ -328,12 +368,34 @@ impl<'a> Planner<'a> {
         self.s.observed.gpus.get(self.places.get(&device)?)
     }
 
-    /// Why a desktop cannot have an mdev: its own exists, and somebody else has it.
+    /// Why a desktop cannot have an mdev: somebody else has its own, or would as soon as it were made.
     fn lost_mdev(&self, desktop: &Desktop) -> Option<String> {
         let device = DeviceId::Mdev(desktop.uuid.mdev());
+        let lost = |who: &str| Some(format!("{device}, which is its own, is in other hands: {who}"));
+        let other = self.holders.get(&device).and_then(|names| names.iter().find(|uuid| **uuid != desktop.uuid));
+        if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
+            return lost(other.name.as_str());
+        }
         let vgpu = self.observed_gpu(device)?.vgpus.get(&device)?;
         match self.tenure(device, vgpu) {
-            Tenure::Foreign(who) => Some(format!("{device}, which is its own, is in other hands: {who}")),
+            Tenure::Foreign(who) => lost(&who),
+            // Nobody takes away what nobody knows.
+            Tenure::Idle if vgpu.profile.is_none() => lost("its profile is not known"),
+            _ => None,
+        }
+    }
+
+    /// Why the device that a desktop names cannot be its: another domain names it too, as copies of definitions do, or somebody has it
+    /// open while the desktop is off.
+    fn lost_device(&self, domain: &Domain) -> Option<String> {
+        let device = our_hostdev(domain)?.device;
+        let lost = |who: &str| Some(format!("{device}, which it names, is in other hands: {who}"));
+        let other = self.holders.get(&device)?.iter().find(|uuid| **uuid != domain.uuid);
+        if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
+            return lost(other.name.as_str());
+        }
+        match &self.observed_gpu(device)?.vgpus.get(&device)?.opened {
+            Opened::By(who) | Opened::Unknown(who) if domain.power == Power::Off => lost(who),
             _ => None,
         }
     }
@@ -343,7 +405,7 @@ impl<'a> Planner<'a> {
         match self.held(domain) {
             Some((gpu, Placed { profile: Some(profile), start })) => {
                 let run = domain.power != Power::Off || matches!(domain.login, Login::Waiting { .. });
-                self.desired.wants.insert(desktop.uuid, Want { gpu, profile, start, run });
+                self.desired.wants.insert(desktop.uuid, Want { gpu, profile, start, run, rank: 0 });
             }
             // Its device is not seen: whoever waits there gets a new one, else it stays as it is.
             None if matches!(domain.login, Login::Waiting { .. }) && domain.power == Power::Off => {}
@@ -364,31 +426,42 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What stands on every PF before anybody new is placed: first what stays whatever is placed, then what contenders hold. Not our
-    /// own idle devices, which serve whoever is placed, and which carrying out the plan changes.
-    fn base(&self, contenders: &[Contender<'_>]) -> (Standings, Standings) {
+    /// What stands on every PF before anybody new is placed: what stays whatever is placed, and what contenders hold. Not our own idle
+    /// devices, which serve whoever is placed, and which carrying out the plan changes.
+    fn base(&self, contenders: &[Contender<'_>]) -> Base {
         let holding: BTreeSet<DomainUuid> = contenders
             .iter()
             .filter(|contender| contender.held.is_some())
             .map(|contender| contender.desktop.uuid)
             .collect();
-        let (mut fixed, mut held) = (Standings::new(), Standings::new());
+        let mut base = Base::default();
         for gpu in self.s.observed.gpus.values() {
             for (device, vgpu) in &gpu.vgpus {
-                let base = match self.tenure(*device, vgpu) {
-                    // What it is nobody knows, so nobody takes it away.
-                    Tenure::Idle if vgpu.profile.is_none() => &mut fixed,
+                match self.tenure(*device, vgpu) {
+                    Tenure::Desktop(uuid) if holding.contains(&uuid) => {}
+                    // It may leave its desktop; nobody takes away what we did not make, or do not know.
+                    _ if vgpu.profile.is_none() || !self.is_ours(*device) => base.opened.extend([gpu.address]),
                     Tenure::Idle => continue,
-                    Tenure::Desktop(uuid) if holding.contains(&uuid) => &mut held,
                     // A device that is on its way out makes room for those who are placed now; they wait until it is gone.
                     Tenure::Desktop(uuid) if self.goes(uuid) => continue,
-                    Tenure::Foreign(_) | Tenure::Desktop(_) => &mut fixed,
-                };
+                    // It opens the PF in its turn: it may have got the device in a round before, as the last to be placed.
+                    Tenure::Desktop(uuid) => {
+                        let priority = self.s.desktops.get(&uuid).map_or(0, |desktop| desktop.priority);
+                        base.stayers.push((Rank { priority, value: WAITING, desktop: uuid }, gpu.address));
+                    }
+                    Tenure::Foreign(_) => base.opened.extend([gpu.address]),
+                }
                 let placed = Placed { profile: vgpu.profile.clone(), start: vgpu.start };
-                base.entry(gpu.address).or_default().push(placed);
+                base.standing.entry(gpu.address).or_default().push(placed);
             }
         }
-        (fixed, held)
+        base.stayers.sort_by(|(a, _), (b, _)| a.before(b));
+        base
+    }
+
+    /// A device of a kind that we would make, whoever has it.
+    fn is_ours(&self, device: DeviceId) -> bool {
+        matches!(device, DeviceId::Vf(_)) || self.derived.contains(&device)
     }
 
     /// Whose a device is.
@@ -399,8 +472,15 @@ impl<'a> Planner<'a> {
 
     /// How many VFs of every PF have no type and can get none, since a domain that will not let go names them.
     fn named_vfs(&self) -> BTreeMap<GpuId, usize> {
-        let stays = |uuid: &DomainUuid| !self.goes(*uuid);
-        let named = |vf: &&PciAddress| self.holders.get(&DeviceId::Vf(**vf)).is_some_and(|by| by.iter().any(stays));
+        let ours = |uuid: &DomainUuid, device| {
+            let hostdev = self.s.observed.domains.get(uuid).and_then(our_hostdev);
+            hostdev.is_some_and(|hostdev| hostdev.device == device)
+        };
+        let named = |vf: &&PciAddress| {
+            let device = DeviceId::Vf(**vf);
+            let stays = |uuid: &DomainUuid| !ours(uuid, device) || !self.goes(*uuid);
+            self.holders.get(&device).is_some_and(|by| by.iter().any(stays))
+        };
         let counted = self.s.observed.gpus.values().map(|gpu| {
             let bare = gpu.vfs.iter().filter(|vf| !gpu.vgpus.contains_key(&DeviceId::Vf(**vf)));
             (gpu.address, bare.filter(named).count())
@@ -414,7 +494,12 @@ impl<'a> Planner<'a> {
             return false;
         };
         let kept = self.desired.hands_off.contains(&uuid) || self.desired.wants.contains_key(&uuid);
-        !kept && self.can_let_go(desktop, domain)
+        !kept && self.makes_room(desktop, domain)
+    }
+
+    /// Its device can be given to somebody else, by and by: it can be taken out, and no domain that was not seen may have it too.
+    fn makes_room(&self, desktop: &Desktop, domain: &Domain) -> bool {
+        !self.s.observed.gaps.contains(&Gap::Domains) && self.can_let_go(desktop, domain)
     }
 
     /// Its device can be taken out, by and by.
@@ -422,8 +507,11 @@ impl<'a> Planner<'a> {
         match domain.power {
             Power::Off | Power::Stopping => true,
             Power::Running { .. } => {
-                let refused = our_hostdev(domain).is_some_and(|h| h.attachment == Attachment::DetachRefused);
-                let plugs = desktop.attach == AttachMode::Live && !refused;
+                let plugs = match our_hostdev(domain).map(|hostdev| hostdev.attachment) {
+                    Some(Attachment::DetachRefused) => false,
+                    Some(Attachment::Detaching) => true,
+                    _ => desktop.attach == AttachMode::Live,
+                };
                 plugs || (self.s.policy.shut_down_after_logout && domain.login == Login::None)
             }
             Power::Starting | Power::Unknown(_) => false,
@@ -446,13 +534,17 @@ impl<'a> Planner<'a> {
     }
 
     /// Gives room by rank; who finds none may take the room of idle reservations that rank lower.
-    fn place(&mut self, contenders: &[Contender<'a>], room: &mut Room<'_>) {
+    fn place(&mut self, contenders: &[Contender<'a>], stayers: &[(Rank, GpuId)], room: &mut Room<'_>) {
+        let mut stayers = stayers.iter().peekable();
         let mut evicted: BTreeSet<DomainUuid> = BTreeSet::new();
         // Who ranks lower can take from fewer: where one found nothing, the next with the same wish need not look.
-        let mut hopeless: BTreeSet<(&[ProfileName], bool)> = BTreeSet::new();
+        let mut hopeless: BTreeSet<(&[ProfileName], bool, Option<&Subject>)> = BTreeSet::new();
         // Why a wish found no room stays true while room is only taken; asking every GPU for every desktop would cost their product.
         let mut refused: BTreeMap<&[ProfileName], Reason> = BTreeMap::new();
         for (rank, contender) in contenders.iter().enumerate() {
+            while let Some((_, gpu)) = stayers.next_if(|(stayer, _)| stayer.before(&contender.rank()).is_lt()) {
+                room.open(*gpu);
+            }
             let uuid = contender.desktop.uuid;
             let was_evicted = evicted.contains(&uuid);
             if was_evicted && !contender.anew {
@@ -462,7 +554,7 @@ impl<'a> Planner<'a> {
                 contender.held.as_ref().filter(|_| !was_evicted)
             {
                 room.open(*gpu);
-                let want = Want { gpu: *gpu, profile: profile.clone(), start: *start, run: true };
+                let want = Want { gpu: *gpu, profile: profile.clone(), start: *start, run: true, rank: rank as u32 };
                 self.desired.wants.insert(uuid, want);
                 self.reasons.insert(uuid, contender.reason.clone());
                 continue;
@@ -472,16 +564,17 @@ impl<'a> Planner<'a> {
                 self.release(contender.desktop, domain);
             }
             if let Some((gpu, profile, start)) = find(room, &contender.profiles) {
-                self.grant(contender, room, gpu, profile, start, contender.reason.clone());
+                self.grant(contender, rank, room, gpu, profile, start);
                 continue;
             }
-            let key = (contender.profiles.as_slice(), contender.waiting);
+            let pool = Some(&contender.desktop.subject).filter(|subject| matches!(subject, Subject::Pool(_)));
+            let key = (contender.profiles.as_slice(), contender.waiting, pool);
             let found = if hopeless.contains(&key) {
                 None
             } else {
                 let able = |victim: &Contender<'_>| {
                     let domain = self.s.observed.domains.get(&victim.desktop.uuid);
-                    domain.is_some_and(|domain| self.can_let_go(victim.desktop, domain))
+                    domain.is_some_and(|domain| self.makes_room(victim.desktop, domain))
                 };
                 victims(contender, &contenders[rank + 1..], &evicted, room, able)
             };
@@ -505,7 +598,7 @@ impl<'a> Planner<'a> {
                 self.reasons.insert(victim.desktop.uuid, Reason::Outranked { by: contender.desktop.name.clone() });
             }
             if let Ok(start) = room.fit(gpu, &profile, &[]) {
-                self.grant(contender, room, gpu, profile, start, contender.reason.clone());
+                self.grant(contender, rank, room, gpu, profile, start);
             }
         }
     }
@@ -513,15 +606,16 @@ impl<'a> Planner<'a> {
     fn grant(
         &mut self,
         contender: &Contender<'_>,
+        rank: usize,
         room: &mut Room<'_>,
         gpu: GpuId,
         profile: ProfileName,
         start: Option<u16>,
-        reason: Reason,
     ) {
         room.take(gpu, Placed { profile: Some(profile.clone()), start });
-        self.desired.wants.insert(contender.desktop.uuid, Want { gpu, profile, start, run: true });
-        self.reasons.insert(contender.desktop.uuid, reason);
+        let want = Want { gpu, profile, start, run: true, rank: rank as u32 };
+        self.desired.wants.insert(contender.desktop.uuid, want);
+        self.reasons.insert(contender.desktop.uuid, contender.reason.clone());
     }
 
     /// PFs on which somebody is placed need their VFs.
@@ -600,6 +694,24 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Within a pool the most valuable rank goes to the first desktop, whoever has a device already: which of them were served first must
+/// not move the others.
+fn level_pools(contenders: &mut [Contender<'_>]) {
+    let mut pools: BTreeMap<&Subject, Vec<usize>> = BTreeMap::new();
+    for (at, contender) in contenders.iter().enumerate().filter(|(_, contender)| !contender.waiting) {
+        if let Subject::Pool(_) = contender.desktop.subject {
+            pools.entry(&contender.desktop.subject).or_default().push(at);
+        }
+    }
+    for members in pools.into_values() {
+        let mut values: Vec<f64> = members.iter().map(|at| contenders[*at].value).collect();
+        values.sort_by(|a, b| b.total_cmp(a));
+        for (at, value) in members.into_iter().zip(values) {
+            contenders[at].value = value;
+        }
+    }
+}
+
 /// Why none of these profiles fits.
 fn refusal(room: &Room<'_>, profiles: &[ProfileName]) -> Reason {
     let Some(profile) = profiles.first() else { return Reason::Unknown { why: "no profile is set".into() } };
@@ -614,8 +726,10 @@ fn find(room: &Room<'_>, profiles: &[ProfileName]) -> Option<(GpuId, ProfileName
     profiles.iter().find_map(|profile| room.find(profile).map(|(gpu, start)| (gpu, profile.clone(), start)))
 }
 
-/// The idle reservations that must give way for `claimant`: all on one PF, the least valuable ones, no more than needed. Somebody who
-/// waits, or who has higher priority, takes what it needs; a reservation of equal priority must be worth more than those it ends.
+/// The idle reservations that must give way for `claimant`: all on one PF, the least valuable ones, no more than needed, and for that
+/// one of its profiles that costs fewest: else another would do as soon as the first of them is gone. Somebody who waits, or who has
+/// higher priority, takes what it needs; a reservation of equal priority must be worth more than those it ends. The desktops of a pool
+/// take nothing from each other ahead.
 fn victims<'c, 'a>(
     claimant: &Contender<'a>,
     lower: &'c [Contender<'a>],
@@ -623,13 +737,14 @@ fn victims<'c, 'a>(
     room: &Room<'_>,
     able: impl Fn(&Contender<'_>) -> bool,
 ) -> Option<(GpuId, ProfileName, Vec<&'c Contender<'a>>)> {
+    let mut best: Option<(GpuId, ProfileName, Vec<&'c Contender<'a>>)> = None;
     for profile in &claimant.profiles {
         let mut going: BTreeMap<GpuId, Vec<&Contender<'a>>> = BTreeMap::new();
         for victim in lower.iter().rev() {
             let Some((address, _)) = &victim.held else { continue };
             let safe = victim.waiting
                 || evicted.contains(&victim.desktop.uuid)
-                || (victim.protected && !claimant.waiting)
+                || ((victim.protected || victim.desktop.subject == claimant.desktop.subject) && !claimant.waiting)
                 || !room.is_open(*address)
                 || !able(victim);
             if safe {
@@ -653,9 +768,12 @@ fn victims<'c, 'a>(
             let equals: f64 =
                 needed.iter().filter(|v| v.desktop.priority == claimant.desktop.priority).map(|v| v.worth()).sum();
             if claimant.waiting || equals < claimant.value {
-                return Some((*address, profile.clone(), needed));
+                if best.as_ref().is_none_or(|(_, _, fewest)| needed.len() < fewest.len()) {
+                    best = Some((*address, profile.clone(), needed));
+                }
+                break;
             }
         }
     }
-    None
+    best
 }

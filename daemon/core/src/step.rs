@@ -23,6 +23,8 @@ pub struct Want {
     pub start: Option<u16>,
     /// The desktop should run.
     pub run: bool,
+    /// Its place among those who want something; 0 is served first.
+    pub rank: u32,
 }
 
 /// Who should have what.
@@ -176,10 +178,13 @@ pub fn next_steps(
     busy: &Busy,
 ) -> Vec<Step> {
     let derived = desktops.keys().map(|uuid| DeviceId::Mdev(uuid.mdev())).collect();
+    let mut wants: Vec<(&DomainUuid, &Want)> = desired.wants.iter().collect();
+    wants.sort_by_key(|(_, want)| want.rank);
     let mut round = Round {
         observed,
         desktops,
         desired,
+        wants,
         holders: observed.holders(),
         derived,
         gpus: busy.gpus.clone(),
@@ -201,6 +206,8 @@ struct Round<'a> {
     observed: &'a Observed,
     desktops: &'a BTreeMap<DomainUuid, Desktop>,
     desired: &'a Desired,
+    /// Those of the desired state, the most urgent first: whoever was placed later may have been placed where room is only to come.
+    wants: Vec<(&'a DomainUuid, &'a Want)>,
     holders: BTreeMap<DeviceId, Vec<DomainUuid>>,
     derived: BTreeSet<DeviceId>,
     gpus: BTreeSet<GpuId>,
@@ -241,7 +248,7 @@ impl Round<'_> {
             }
         }
         let mut assigned = BTreeMap::new();
-        for (uuid, want) in &self.desired.wants {
+        for &(uuid, want) in &self.wants {
             let has_device = self.observed.domains.get(uuid).is_some_and(|domain| our_hostdev(domain).is_some());
             let fitting = idle.get_mut(&(want.gpu, &want.profile, want.start));
             let Some(devices) = fitting.filter(|_| !has_device) else { continue };
@@ -259,7 +266,7 @@ impl Round<'_> {
 
     /// Desktops with their device start; desktops whose device stands ready get it.
     fn start_and_attach(&mut self, idle: &BTreeMap<DomainUuid, DeviceId>) {
-        for (uuid, want) in &self.desired.wants {
+        for (uuid, want) in self.wants.clone() {
             let (Some(domain), Some(desktop)) = (self.observed.domains.get(uuid), self.desktops.get(uuid)) else {
                 continue;
             };
@@ -392,13 +399,16 @@ impl Round<'_> {
 
     /// Devices for wants that have none yet, as far as they fit beside all that exists now.
     fn create(&mut self, assigned: &BTreeMap<DomainUuid, DeviceId>) {
-        for (address, vfs) in &self.desired.num_vfs {
+        // A VF that is nowhere may be one of those: it is taken out of its domain before they come.
+        let vf_goes = |step: &Step| matches!(step, Step::DetachHostdev { gpu: None, device: DeviceId::Vf(_), .. });
+        let vf_goes = self.steps.iter().any(vf_goes);
+        for (address, vfs) in self.desired.num_vfs.iter().filter(|_| !vf_goes) {
             let Some(gpu) = self.observed.gpus.get(address) else { continue };
             if gpu.state == GpuState::Ready && gpu.must_enable_vfs() && gpu.vgpus.is_empty() {
                 self.emit(Step::SetNumVfs { gpu: *address, vfs: *vfs });
             }
         }
-        for (uuid, want) in &self.desired.wants {
+        for (uuid, want) in self.wants.clone() {
             let Some(gpu) = self.observed.gpus.get(&want.gpu).filter(|gpu| gpu.state == GpuState::Ready) else {
                 continue;
             };
@@ -415,13 +425,20 @@ impl Round<'_> {
             let (gpu_address, profile) = (want.gpu, want.profile.clone());
             if gpu.interface == Interface::Mdev {
                 let mdev = uuid.mdev();
-                if self.observed.gpu_of(DeviceId::Mdev(mdev)).is_none() && self.observed.sees_all_gpus() {
+                let is_new = self.observed.gpu_of(DeviceId::Mdev(mdev)).is_none() && self.observed.sees_all_gpus();
+                if is_new && self.has_parent(gpu) {
                     self.emit(Step::CreateMdev { gpu: gpu_address, profile, uuid: mdev, start });
                 }
             } else if let Some(vf) = self.free_vf(gpu) {
                 self.emit(Step::SetVgpuType { gpu: gpu_address, vf, profile, start });
             }
         }
+    }
+
+    /// Where a PF has VFs, an mdev stands on one of them, and not on one that a domain names.
+    fn has_parent(&self, gpu: &Gpu) -> bool {
+        let named = gpu.vfs.iter().filter(|vf| self.holders.contains_key(&DeviceId::Vf(**vf))).count();
+        gpu.vfs.is_empty() || gpu.vgpus.len() + named < gpu.vfs.len()
     }
 
     /// The first VF without a type that no domain names: a definition may outlive the type, or be a stranger's.

@@ -9,6 +9,7 @@ use headstart_core::id::DesktopName;
 use headstart_core::unit::Time;
 
 pub use crate::host::hardware::Candidate;
+use crate::status::Decision;
 
 /// An answer that is still to come; the error is text for the caller that names file, line and cause.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
@@ -49,19 +50,6 @@ pub struct Imported {
     pub bad: u64,
     /// The first of them: file, line, why.
     pub problems: Vec<String>,
-}
-
-/// One decision, as the journal and the history have it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// The daemon's clock.
-    pub time: Time,
-    /// About which desktop, if about one.
-    pub desktop: Option<DesktopName>,
-    /// What was decided.
-    pub what: String,
-    /// Why.
-    pub why: String,
 }
 
 /// The history on disk.

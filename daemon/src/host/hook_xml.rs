@@ -1,46 +1,23 @@
-//! The definition that libvirt's hook hands over: who it is and which devices it names; and a device exchanged in its text.
+//! The definition that libvirt's hook hands over, as a domain that is about to start; and a device exchanged in its text.
 //!
-//! Pure functions over text. Not here: what the metadata says (`desktop_xml`), and domains as libvirt lists them (`domain_xml`).
+//! Pure functions over text. Not here: what a definition says (`domain_xml`) and what its metadata means (`desktop_xml`).
 
 use headstart_core::gpu::DeviceId;
-use headstart_core::id::{BadId, DesktopName, DomainUuid, PciAddress};
+use headstart_core::id::{BadId, DesktopName};
 use headstart_core::observed::{Attachment, Domain, Hostdev, Login, Power};
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::{Document, Node};
 
-/// The beginning of the alias of what we attach.
-pub const ALIAS: &str = "ua-headstart-";
-/// libvirt's own protocol lets no text be longer.
-pub const LONGEST: usize = 4 << 20;
-/// No definition has so many elements; it bounds what hostile text can cost.
-const MOST_NODES: u32 = 200_000;
+use super::domain_xml::{BadDomainXml, DomainXml, is_our_alias};
 
 /// Why a definition cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadXml {
-    /// Too long to be one.
-    #[error("{0} bytes are more than libvirt's {LONGEST}")]
-    TooLong(usize),
-    /// No XML.
-    #[error("not well-formed: {0}")]
-    NotXml(#[from] roxmltree::Error),
-    /// Something else.
-    #[error("the outermost element is <{0}>, not <domain>")]
-    NotADomain(String),
-    /// A domain without an identity.
-    #[error("it lacks <{0}>")]
-    Lacks(&'static str),
-    /// Not a name or UUID.
+    /// It is none.
     #[error(transparent)]
-    Id(#[from] BadId),
-}
-
-fn document(xml: &str) -> Result<Document<'_>, BadXml> {
-    if xml.len() > LONGEST {
-        return Err(BadXml::TooLong(xml.len()));
-    }
-    // Without a DTD there are no entities to blow up.
-    let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
-    Ok(Document::parse_with_options(xml, options)?)
+    Domain(#[from] BadDomainXml),
+    /// It names nobody.
+    #[error(transparent)]
+    Name(#[from] BadId),
 }
 
 /// The domain of a definition that libvirt is about to use.
@@ -48,30 +25,38 @@ fn document(xml: &str) -> Result<Document<'_>, BadXml> {
 /// # Errors
 /// It is none.
 pub fn parse(xml: &str) -> Result<Domain, BadXml> {
-    let document = document(xml)?;
-    let root = document.root_element();
-    if root.tag_name().name() != "domain" {
-        return Err(BadXml::NotADomain(root.tag_name().name().chars().take(80).collect()));
-    }
-    let text = |tag: &'static str| child(root, tag).and_then(|node| node.text()).ok_or(BadXml::Lacks(tag));
-    let uuid: DomainUuid = text("uuid")?.trim().parse()?;
-    let name = DesktopName::new(text("name")?)?;
+    let said = DomainXml::parse(xml)?;
+    let hostdev = |device: &super::domain_xml::NamedDevice| Hostdev {
+        device: device.device,
+        attachment: Attachment::Attached,
+        ours: device.ours(),
+    };
     Ok(Domain {
-        uuid,
-        name,
+        uuid: said.uuid,
+        name: DesktopName::new(said.name.as_str())?,
         power: Power::Starting,
-        hostdevs: hostdevs(root).map(|(_, hostdev)| hostdev).collect(),
+        hostdevs: said.devices.iter().map(hostdev).collect(),
         login: Login::None,
         screen: Login::None,
-        settings: None,
+        settings: said.desktop.settings,
     })
 }
 
 /// The same definition with `to` in place of our `from`, every other byte as it was. None: it does not name `from`, or the two are of
 /// different kinds.
 pub fn exchange(xml: &str, from: DeviceId, to: DeviceId) -> Option<String> {
-    let document = document(xml).ok()?;
-    let (address, _) = hostdevs(document.root_element()).find(|(_, hostdev)| hostdev.ours && hostdev.device == from)?;
+    let document = Document::parse(xml).ok()?;
+    let devices = child(document.root_element(), "devices")?;
+    let ours = |hostdev: &Node| {
+        let alias = child(*hostdev, "alias").and_then(|alias| alias.attribute("name"));
+        hostdev.has_tag_name("hostdev") && alias.is_some_and(is_our_alias)
+    };
+    let address = devices
+        .children()
+        .filter(ours)
+        .filter_map(|hostdev| Some((hostdev.attribute("type")?, child(child(hostdev, "source")?, "address")?)))
+        .find(|(kind, address)| device(kind, *address) == Some(from))
+        .map(|(_, address)| address)?;
     let new = match (from, to) {
         (DeviceId::Mdev(_), DeviceId::Mdev(uuid)) => format!("<address uuid='{uuid}'/>"),
         (DeviceId::Vf(_), DeviceId::Vf(vf)) => {
@@ -91,31 +76,17 @@ fn child<'a, 'i>(node: Node<'a, 'i>, tag: &str) -> Option<Node<'a, 'i>> {
     node.children().find(|child| child.is_element() && child.tag_name().name() == tag)
 }
 
-/// Devices that could be ours, each with the element that says where it is. What is not understood is none of ours.
-fn hostdevs<'a, 'i>(root: Node<'a, 'i>) -> impl Iterator<Item = (Node<'a, 'i>, Hostdev)> {
-    let devices = child(root, "devices");
-    let all = devices.into_iter().flat_map(|devices| devices.children());
-    all.filter(|node| node.has_tag_name("hostdev")).filter_map(|hostdev| {
-        let address = child(child(hostdev, "source")?, "address")?;
-        let device = match hostdev.attribute("type")? {
-            "mdev" => DeviceId::Mdev(address.attribute("uuid")?.parse().ok()?),
-            "pci" => DeviceId::Vf(pci(address)?),
-            _ => return None,
-        };
-        let alias = child(hostdev, "alias").and_then(|alias| alias.attribute("name"));
-        let ours = alias.is_some_and(|alias| alias.starts_with(ALIAS));
-        Some((address, Hostdev { device, attachment: Attachment::Attached, ours }))
-    })
-}
-
 /// libvirt writes hexadecimal with 0x, and takes decimal, too.
-fn pci(address: Node<'_, '_>) -> Option<PciAddress> {
+fn device(kind: &str, address: Node<'_, '_>) -> Option<DeviceId> {
+    if kind == "mdev" {
+        return address.attribute("uuid")?.parse().ok().map(DeviceId::Mdev);
+    }
     let number = |name: &str| {
         let text = address.attribute(name).unwrap_or("0");
         text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
     };
     let (domain, bus, slot, function) = (number("domain")?, number("bus")?, number("slot")?, number("function")?);
-    format!("{domain:04x}:{bus:02x}:{slot:02x}.{function:x}").parse().ok()
+    format!("{domain:04x}:{bus:02x}:{slot:02x}.{function:x}").parse().ok().map(DeviceId::Vf)
 }
 
 #[cfg(test)]
@@ -144,7 +115,6 @@ mod tests {
       <alias name='hostdev2'/>
     </hostdev>
     <hostdev mode='subsystem' type='usb'><source><address bus='1' device='2'/></source></hostdev>
-    <hostdev mode='subsystem' type='pci'><source><address bus='x'/></source></hostdev>
   </devices>
 </domain>
 ";
@@ -162,9 +132,9 @@ mod tests {
         assert_eq!(
             devices,
             [
-                "0000:3b:00.4 true",
                 "6f1c2f9e-53a1-4d0b-9c57-1e0f7a8ec2d4 true",
-                "6f1c2f9e-53a1-4d0b-9c57-1e0f7a8ec2d5 false"
+                "6f1c2f9e-53a1-4d0b-9c57-1e0f7a8ec2d5 false",
+                "0000:3b:00.4 true"
             ]
         );
     }
@@ -188,20 +158,31 @@ mod tests {
     }
 
     #[test]
+    fn its_metadata_comes_with_it() {
+        let metadata = "<metadata><h:desktop xmlns:h='https://headstart.dev/xmlns/desktop/1' profile='A40-4Q' missing-gpu='block'/>\
+                        </metadata>\n  <devices>";
+        let settings = parse(&DOMAIN.replace("<devices>", metadata)).unwrap().settings.unwrap();
+        assert_eq!(settings.missing_gpu, Some(headstart_core::desktop::MissingGpu::Block));
+        assert_eq!(settings.profiles.unwrap()[0].as_str(), "A40-4Q");
+        assert_eq!(parse(DOMAIN).unwrap().settings, None);
+    }
+
+    #[test]
     fn what_is_no_domain_says_what_it_is() {
         let nested = format!("<domain>{}", "<a>".repeat(100_000));
-        let many = format!("<domain>{}</domain>", "<a/>".repeat(300_000));
         for (xml, want) in [
-            ("", "not well-formed: the document does not have a root node"),
-            ("<network/>", "the outermost element is <network>, not <domain>"),
-            ("<domain><name>x</name></domain>", "it lacks <uuid>"),
-            ("<domain><uuid>11111111-2222-3333-4444-555555555555</uuid></domain>", "it lacks <name>"),
-            ("<domain><name>x</name><uuid>7</uuid></domain>", "domain UUID \"7\" is not valid"),
-            ("<domain><name>x</name>", "not well-formed: "),
-            ("<!DOCTYPE domain [<!ENTITY a \"b\">]><domain/>", "not well-formed: XML with DTD detected"),
-            (&nested, "not well-formed: "),
-            (&many, "not well-formed: nodes limit reached"),
-            (&"x".repeat(10 << 20), "10485760 bytes are more than libvirt's 4194304"),
+            ("", "its XML cannot be read: "),
+            ("<network/>", "its XML is not a domain's: it begins with <network>"),
+            ("<domain><name>x</name></domain>", "its XML is not a domain's: "),
+            ("<domain><uuid>11111111-2222-3333-4444-555555555555</uuid></domain>", "its XML is not a domain's: "),
+            (
+                "<domain><name> x</name><uuid>11111111-2222-3333-4444-555555555555</uuid></domain>",
+                "desktop name \" x\" is not valid: ",
+            ),
+            ("<domain><name>x</name>", "its XML cannot be read: "),
+            ("<!DOCTYPE domain [<!ENTITY a \"b\">]><domain/>", "its XML cannot be read: XML with DTD detected"),
+            (&nested, "its XML cannot be read: "),
+            (&"x".repeat(10 << 20), "its XML is 10485760 bytes long, and libvirt sends at most 4194304"),
         ] {
             let error = parse(xml).unwrap_err().to_string();
             assert!(error.starts_with(want), "{error}");

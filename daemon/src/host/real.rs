@@ -3,6 +3,7 @@
 //! Neither knows of the other. Deliberately not here: what either of them reads and writes, and any decision.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use headstart_core::gpu::DeviceId;
 use headstart_core::observed::{Domain, Gap, Observed, Problem};
@@ -11,6 +12,10 @@ use headstart_core::step::{Applied, Step, StepError};
 use super::Host;
 use super::hardware::Hardware;
 use super::libvirt::{Event, Libvirt, Options, VfKind};
+
+/// How long a look waits for libvirt while it is away. We start before it, and with socket activation it accepts us and waits until we are
+/// ready: whatever we wait here, the host waits at every boot.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The real host.
 pub struct RealHost {
@@ -36,7 +41,12 @@ impl RealHost {
         let libvirt = Libvirt::new(
             uri,
             wake,
-            Options { vf_kind: Box::new(vf_kind), watched: Box::new(watched), ..Options::default() },
+            Options {
+                vf_kind: Box::new(vf_kind),
+                watched: Box::new(watched),
+                open_deadline: PATIENCE,
+                ..Options::default()
+            },
         );
         Self { hardware, libvirt }
     }

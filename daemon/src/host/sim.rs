@@ -45,8 +45,10 @@ pub struct SimDomain {
     pub refuses_unplug: bool,
     /// It runs at the beginning.
     pub running: bool,
-    /// A device of somebody else that it has from the beginning.
+    /// A device that it has from the beginning.
     pub foreign: Option<DeviceId>,
+    /// That device bears our mark all the same, as in the copied definition of a desktop.
+    pub marked: bool,
 }
 
 /// How a step fails.
@@ -216,6 +218,22 @@ impl SimHost {
         }
     }
 
+    /// The host goes down and comes up again: everybody is out, everything is off, and what only the kernel knew is gone.
+    pub fn reboot(&self) {
+        let mut state = self.lock();
+        state.gpus.values_mut().for_each(hardware::restart);
+        for guest in state.guests.values_mut() {
+            guest.set_power(Power::Off, None);
+            guest.detach_until = None;
+            guest.user = None;
+            guest.without_gpu = false;
+            for hostdev in &mut guest.hostdevs {
+                hostdev.attachment = Attachment::Attached;
+            }
+        }
+        self.save(&state);
+    }
+
     /// The next time something happens by itself.
     pub fn next_event(&self) -> Option<Time> {
         let state = self.lock();
@@ -238,7 +256,7 @@ impl Guest {
         let power = if spec.running { Power::Running { ready: true } } else { Power::Off };
         let hostdevs = spec
             .foreign
-            .map(|device| Hostdev { device, attachment: Attachment::Attached, ours: false })
+            .map(|device| Hostdev { device, attachment: Attachment::Attached, ours: spec.marked })
             .into_iter()
             .collect();
         Self { spec, power, power_until: None, hostdevs, detach_until: None, user: None, without_gpu: false }
@@ -352,14 +370,15 @@ impl Host for SimHost {
                 state.create(*gpu, DeviceId::Mdev(*uuid), profile, *start)
             }
             Step::SetVgpuType { gpu, vf, profile, start } => state.create(*gpu, DeviceId::Vf(*vf), profile, *start),
-            Step::RemoveMdev { gpu, uuid, .. } => state.remove(*gpu, DeviceId::Mdev(*uuid)),
-            Step::ClearVgpuType { gpu, vf, .. } => state.remove(*gpu, DeviceId::Vf(*vf)),
+            Step::RemoveMdev { gpu, profile, uuid } => state.remove(*gpu, DeviceId::Mdev(*uuid), profile),
+            Step::ClearVgpuType { gpu, profile, vf } => state.remove(*gpu, DeviceId::Vf(*vf), profile),
             Step::SetNumVfs { gpu, vfs } => state.set_num_vfs(*gpu, *vfs),
             Step::CreateGpuInstance { gpu, profile, start } => state.create_instance(*gpu, profile, *start),
             Step::DestroyGpuInstance { gpu, instance } => state.destroy_instance(*gpu, *instance),
             Step::AttachHostdev { domain, device, live, .. } => state.attach(*domain, *device, *live),
             Step::DetachHostdev { domain, device, live, .. } => state.detach(*domain, *device, *live, now),
             Step::StartDomain { domain } => {
+                state.startable(*domain)?;
                 let guest = state.guest(*domain)?;
                 if guest.power != Power::Off {
                     return Ok(Applied::AlreadySo);
@@ -406,6 +425,23 @@ impl State {
         self.guests.values().find(|guest| guest.hostdevs.iter().any(|hostdev| hostdev.device == device))
     }
 
+    /// A domain does not start without the device that we gave it, nor with one that somebody has open.
+    fn startable(&self, domain: DomainUuid) -> Result<(), StepError> {
+        let Some(guest) = self.guests.get(&domain).filter(|guest| guest.power == Power::Off) else { return Ok(()) };
+        for device in guest.hostdevs.iter().filter(|hostdev| hostdev.ours).map(|hostdev| hostdev.device) {
+            let vgpu = self.gpus.values().find_map(|gpu| gpu.vgpus.get(&device));
+            let has = |other: &&Guest| other.hostdevs.iter().any(|hostdev| hostdev.device == device);
+            let user = self.guests.values().filter(|other| other.power != Power::Off).find(has);
+            if let Some(user) = user {
+                return Err(conflict(format!("{}: {} has {device}", guest.spec.name, user.spec.name)));
+            }
+            if vgpu.is_none_or(|vgpu| vgpu.opened != Opened::No) {
+                return Err(conflict(format!("{}: {device} is open, or not there", guest.spec.name)));
+            }
+        }
+        Ok(())
+    }
+
     fn attach(&mut self, domain: DomainUuid, device: DeviceId, live: bool) -> Result<Applied, StepError> {
         if let Some(other) = self.names(device) {
             if other.spec.uuid == domain {
@@ -421,14 +457,19 @@ impl State {
         if runs != live || guest.power == Power::Stopping {
             return Err(conflict(format!("{}: power state is {:?}", guest.spec.name, guest.power)));
         }
+        if guest.hostdevs.iter().any(|hostdev| hostdev.ours) {
+            return Err(conflict(format!("{}: it has a device of ours already", guest.spec.name)));
+        }
         guest.hostdevs.push(Hostdev { device, attachment: Attachment::Attached, ours: true });
         Ok(Applied::Changed)
     }
 
     fn detach(&mut self, domain: DomainUuid, device: DeviceId, live: bool, now: Time) -> Result<Applied, StepError> {
+        let exists = self.gpus.values().any(|gpu| gpu.vgpus.contains_key(&device));
         let guest = self.guest(domain)?;
-        if guest.user.is_some() {
-            return Err(conflict(format!("{}: somebody is logged in", guest.spec.name)));
+        // Whoever waits in front of a desktop that is off does not use a device that does not exist any more.
+        if guest.user.is_some() && (exists || guest.power != Power::Off) {
+            return Err(conflict(format!("{}: somebody is there", guest.spec.name)));
         }
         let runs = matches!(guest.power, Power::Running { .. });
         if runs != live || guest.power == Power::Stopping {
@@ -437,6 +478,12 @@ impl State {
         let Some(hostdev) = guest.hostdevs.iter_mut().find(|hostdev| hostdev.device == device) else {
             return Ok(Applied::AlreadySo);
         };
+        if !hostdev.ours {
+            return Err(conflict(format!("{}: {device} does not bear our mark", guest.spec.name)));
+        }
+        if live && hostdev.attachment == Attachment::Detaching {
+            return Ok(Applied::AlreadySo);
+        }
         if live {
             hostdev.attachment = Attachment::Detaching;
             guest.detach_until = Some(now + UNPLUG);

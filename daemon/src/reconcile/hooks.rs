@@ -90,7 +90,7 @@ impl Reconcile {
             Ok(domain) => Question { operation, domain },
             Err(why) => {
                 // A hook that has given up in between went on without us.
-                let _ = reply.send(go_on(format!("its XML is not understood ({why}); it goes on without headstart")));
+                let _ = reply.send(go_on(format!("{why}; it goes on without headstart")));
                 return;
             }
         };
@@ -98,12 +98,17 @@ impl Reconcile {
         let own = |step: &Step| matches!(step, Step::StartDomain { domain } if *domain == uuid);
         if !self.in_flight.iter().any(|flight| own(&flight.step)) {
             // Whoever starts a desktop that has a device wants it: that is a request.
-            let managed = round.desktops.contains_key(&uuid);
-            if managed && question.operation == Operation::Prepare && our_hostdev(&question.domain).is_some() {
-                let standing = Standing { wish: Wish::default(), since: now };
-                self.memory.standing.entry(uuid).or_insert(standing);
+            let asked = round.desktops.contains_key(&uuid)
+                && operation == Operation::Prepare
+                && our_hostdev(&question.domain).is_some()
+                && !self.memory.standing.contains_key(&uuid);
+            let asked_before = self.memory.starting.get(&uuid).is_some_and(|starting| starting.asked);
+            if asked {
+                self.memory.standing.insert(uuid, Standing { wish: Wish::default(), since: now });
             }
-            self.memory.starting.insert(uuid, Starting { domain: question.domain.clone(), since: now });
+            self.memory
+                .starting
+                .insert(uuid, Starting { domain: question.domain.clone(), since: now, asked: asked || asked_before });
         }
         let deadline = Instant::now() + DEADLINE;
         self.hooks.pending.push(Pending { question, xml, deadline, step: None, failed: None, made: false, reply });
@@ -133,6 +138,9 @@ impl Reconcile {
         for mut pending in std::mem::take(&mut self.hooks.pending) {
             match self.settle(&mut pending, round) {
                 Some(told) => {
+                    if !told.allowed {
+                        self.memory.not_started(pending.question.domain.uuid);
+                    }
                     let word = if told.allowed { "go on" } else { "no" };
                     tracing::debug!("{}: the hook is told: {word}: {}", pending.question.domain.name, told.note);
                     let _ = pending.reply.send(told);

@@ -31,7 +31,7 @@ const DEFAULT_LENGTH: Span = Span::minutes(45);
 const FIT_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Who a desktop's sessions belong to: pools, and desktops in another zone than the default. Sent to the fitting process.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subjects {
     /// IANA name of the default zone; empty: UTC.
     pub zone: String,

@@ -69,6 +69,8 @@ pub(super) struct Starting {
     pub(super) domain: Domain,
     /// Since when.
     pub(super) since: Time,
+    /// That it is started was taken as a request.
+    pub(super) asked: bool,
 }
 
 /// The loop's memory.
@@ -248,6 +250,13 @@ impl Memory {
         let names: Vec<String> = unsettled.iter().map(ToString::to_string).collect();
         let text = format!("its driver may still be starting; nothing is taken away before {until}");
         Some(Problem { object: names.join(", "), text })
+    }
+
+    /// A start came to nothing: what was taken as a request is none, or the desktop would start by itself when there is room.
+    pub(super) fn not_started(&mut self, uuid: DomainUuid) {
+        if self.starting.remove(&uuid).is_some_and(|starting| starting.asked) {
+            self.standing.remove(&uuid);
+        }
     }
 
     /// A domain that the hook told of starts, whatever the look says, until a look shows that it runs.

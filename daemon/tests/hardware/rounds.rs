@@ -94,16 +94,16 @@ fn mdevs_on_vfs() {
         ",
         &expect![[r"
             round 1
-            * create mdev:vm2 A2-8Q on 08
-            round 2
-            * attach mdev:vm2 to vm2
-            round 3
-            * start vm2
             * create mdev:vm1 A2-8Q on 08
-            round 4
+            round 2
             * attach mdev:vm1 to vm1
-            round 5
+            round 3
             * start vm1
+            * create mdev:vm2 A2-8Q on 08
+            round 4
+            * attach mdev:vm2 to vm2
+            round 5
+            * start vm2
             vm1: reserved -> 08 A2-8Q
             vm2: reserved -> 08 A2-8Q
             vm3: no-capacity
@@ -134,15 +134,15 @@ fn a_card_whose_vfs_are_off_beside_one_whose_are_on() {
             * attach 88.4 to vm3
             * set 86.4 L40S-24Q
             round 3
+            * attach 86.4 to vm1
             * start vm3
-            * attach 86.4 to vm2
             round 4
-            * start vm2
+            * start vm1
             * set 86.5 L40S-24Q
             round 5
-            * attach 86.5 to vm1
+            * attach 86.5 to vm2
             round 6
-            * start vm1
+            * start vm2
             vm1: reserved -> 86 L40S-24Q
             vm2: reserved -> 86 L40S-24Q
             vm3: reserved -> 88 L40S-48Q
@@ -163,21 +163,21 @@ fn one_budget_to_the_last_slot() {
         ",
         &expect![[r"
             round 1
-            * create mdev:vm3 mbochs-small on mbochs
+            * create mdev:vm1 mbochs-medium on mbochs
             round 2
-            * attach mdev:vm3 to vm3
+            * attach mdev:vm1 to vm1
             round 3
-            * start vm3
+            * start vm1
             * create mdev:vm2 mbochs-large on mbochs
             round 4
             * attach mdev:vm2 to vm2
             round 5
             * start vm2
-            * create mdev:vm1 mbochs-medium on mbochs
+            * create mdev:vm3 mbochs-small on mbochs
             round 6
-            * attach mdev:vm1 to vm1
+            * attach mdev:vm3 to vm3
             round 7
-            * start vm1
+            * start vm3
             vm1: reserved -> mbochs mbochs-medium
             vm2: reserved -> mbochs mbochs-large
             vm3: reserved -> mbochs mbochs-small
@@ -204,13 +204,13 @@ fn vfs_that_are_handed_out_whole() {
             * attach c3.1 to vm2
             * enable 2 VFs on 4d
             round 2
-            * attach 4d.1 to vm3
+            * attach 4d.1 to vm1
             * start vm2
             round 3
-            * start vm3
-            * attach 4d.2 to vm1
-            round 4
             * start vm1
+            * attach 4d.2 to vm3
+            round 4
+            * start vm3
             vm1: reserved -> 4d Flex-170-1/2
             vm2: reserved -> c3 V710-1/1
             vm3: reserved -> 4d Flex-170-1/2
@@ -241,18 +241,18 @@ fn gpu_instances_before_vgpus() {
             round 3
             * make instance H100-3-40C at 0 on 86
             round 4
-            * set 86.4 H100-1-10C at 5
+            * set 86.4 H100-3-40C at 0
             round 5
-            * attach 86.4 to vm3
+            * attach 86.4 to vm2
             round 6
+            * start vm2
+            * set 86.5 H100-1-10C at 5
+            round 7
+            * attach 86.5 to vm3
+            round 8
             * start vm3
             * make instance H100-1-10C at 6 on 86
-            round 7
-            * set 86.5 H100-3-40C at 0
-            round 8
-            * attach 86.5 to vm2
             round 9
-            * start vm2
             * set 86.6 H100-1-10C at 6
             round 10
             * attach 86.6 to vm1

@@ -1,11 +1,12 @@
 //! What still fits where, kept current while the plan is made.
 //!
 //! For each profile an ordered set of the PFs that could take one more. The order is fixed by things that carrying out the plan
-//! does not change (invariant 7). A PF counts as opened by what stays there anyhow and by whoever was placed before, thus ranks
-//! higher; not by lower ranks, who may have got their devices in a round before.
+//! does not change (invariant 7). A PF counts as opened by strangers and by whoever ranks higher, holding or placed; not by lower ranks,
+//! who may have got their devices in a round before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Base;
 use crate::gpu::{Gpu, GpuState, Partitioning, Refusal, Tenant};
 use crate::id::{GpuId, ProfileName};
 use crate::observed::Observed;
@@ -37,22 +38,16 @@ pub(super) struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    /// Room beside what is `fixed` and `held`. `closed`: PFs that take nothing new, and why. `named_vfs`: how many VFs cannot be given
-    /// a type. `demand`: expected logins soon, by profile.
+    /// Room beside what stands at first. `closed`: PFs that take nothing new, and why. `named_vfs`: how many VFs cannot be given a type.
+    /// `demand`: expected logins soon, by profile.
     pub(super) fn new(
         observed: &'a Observed,
         closed: &'a BTreeMap<GpuId, String>,
-        fixed: Standings,
-        held: Standings,
+        base: &Base,
         named_vfs: BTreeMap<GpuId, usize>,
         demand: BTreeMap<ProfileName, f64>,
     ) -> Self {
         let gpus = &observed.gpus;
-        let opened = fixed.keys().copied().collect();
-        let mut placed = fixed;
-        for (address, held) in held {
-            placed.entry(address).or_default().extend(held);
-        }
         let mut capacity: BTreeMap<&ProfileName, u32> = BTreeMap::new();
         for gpu in gpus.values() {
             for profile in &gpu.profiles {
@@ -64,8 +59,8 @@ impl<'a> Room<'a> {
         let mut room = Self {
             gpus,
             closed,
-            placed,
-            opened,
+            placed: base.standing.clone(),
+            opened: base.opened.clone(),
             named_vfs,
             demand,
             capacity,

@@ -21,12 +21,12 @@ fn fixed_vfs_are_only_handed_out() {
             vm2: reserved -> c1 V-1/2
             vm3: no-capacity
             round 1
-            * attach c1.1 to vm2
+            * attach c1.1 to vm1
             round 2
-            * start vm2
-            * attach c1.2 to vm1
-            round 3
             * start vm1
+            * attach c1.2 to vm2
+            round 3
+            * start vm2
             vm1: reserved -> c1 V-1/2
             vm2: reserved -> c1 V-1/2
             vm3: no-capacity
@@ -228,16 +228,16 @@ fn mig_slices_are_as_the_driver_allows() {
             * attach 3b.1 to s1
             round 3
             * start s1
-            * set 3b.2 H-3-40C at 0
+            * set 3b.2 H-1-10C at 5
             round 4
-            * attach 3b.2 to large
+            * attach 3b.2 to s2
             round 5
-            * start large
-            * set 3b.3 H-1-10C at 5
-            round 6
-            * attach 3b.3 to s2
-            round 7
             * start s2
+            * set 3b.3 H-3-40C at 0
+            round 6
+            * attach 3b.3 to large
+            round 7
+            * start large
             large: reserved -> 3b H-3-40C at 0
             large2: no-capacity
             s1: reserved -> 3b H-1-10C at 6
@@ -327,16 +327,16 @@ fn idle_gpu_instances_in_the_wrong_place_make_room() {
             round 3
             * make instance H-3-40C at 0 on 3b
             round 4
-            * set 3b.1 H-1-10C at 6
+            * set 3b.1 H-3-40C at 0
             round 5
-            * attach 3b.1 to small
+            * attach 3b.1 to large
             round 6
-            * start small
-            * set 3b.2 H-3-40C at 0
-            round 7
-            * attach 3b.2 to large
-            round 8
             * start large
+            * set 3b.2 H-1-10C at 6
+            round 7
+            * attach 3b.2 to small
+            round 8
+            * start small
             large: reserved -> 3b H-3-40C at 0
             small: reserved -> 3b H-1-10C at 6
         "]],

@@ -191,8 +191,13 @@ fn nothing_is_destroyed_in_the_dark() {
 
 #[test]
 fn what_is_desired_fits() {
-    let want =
-        |gpu: &str, profile: &str| Want { gpu: pf(gpu), profile: profile.parse().unwrap(), start: None, run: true };
+    let want = |gpu: &str, profile: &str| Want {
+        gpu: pf(gpu),
+        profile: profile.parse().unwrap(),
+        start: None,
+        run: true,
+        rank: 0,
+    };
     let desired = |wants: &[(&str, Want)]| Desired {
         wants: wants.iter().map(|(name, want)| (Scene::uuid(name), want.clone())).collect::<BTreeMap<_, _>>(),
         ..Desired::default()

@@ -93,8 +93,8 @@ fn a_likelier_login_outranks_only_by_half_as_much_again() {
             a: reserved -> 3b A-4Q
             b: reserved -> 3b A-4Q
             c: no-capacity
-            * start a
             * start b
+            * start a
         "]],
     );
 }

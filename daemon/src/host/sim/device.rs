@@ -53,14 +53,21 @@ impl State {
         }
     }
 
-    pub(super) fn remove(&mut self, gpu: GpuId, device: DeviceId) -> Result<Applied, StepError> {
+    pub(super) fn remove(&mut self, gpu: GpuId, device: DeviceId, profile: &ProfileName) -> Result<Applied, StepError> {
         if let Some(guest) = self.names(device) {
             return Err(conflict(format!("{device} is in use by {}", guest.spec.name)));
         }
         let gpu = self.gpu(gpu)?;
-        let removed = gpu.vgpus.remove(&device).is_some();
+        match gpu.vgpus.get(&device) {
+            None => return Ok(Applied::AlreadySo),
+            Some(vgpu) if vgpu.opened != Opened::No => return Err(conflict(format!("{device} is open"))),
+            Some(vgpu) if vgpu.profile.as_ref() != Some(profile) => {
+                return Err(conflict(format!("{device} is no {profile}")));
+            }
+            Some(_) => gpu.vgpus.remove(&device),
+        };
         hardware::mark_instances(gpu);
-        Ok(if removed { Applied::Changed } else { Applied::AlreadySo })
+        Ok(Applied::Changed)
     }
 
     pub(super) fn set_num_vfs(&mut self, gpu: GpuId, vfs: u16) -> Result<Applied, StepError> {

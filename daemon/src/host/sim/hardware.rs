@@ -14,10 +14,16 @@ pub(super) fn place(
         return Err("EIO: its VFs are off".into());
     }
     let wanted = gpu.profiles.iter().find(|p| p.name == *profile).ok_or(format!("type {profile} is not known"))?;
-    if let DeviceId::Vf(vf) = device
-        && !gpu.vfs.contains(&vf)
-    {
-        return Err(format!("{vf} is not one of its VFs"));
+    match (device, gpu.interface) {
+        (DeviceId::Vf(vf), Interface::VfioVariant) if !gpu.vfs.contains(&vf) => {
+            return Err(format!("{vf} is not one of its VFs"));
+        }
+        // An mdev of a PF with VFs stands on one of them.
+        (DeviceId::Mdev(_), Interface::Mdev) if !gpu.vfs.is_empty() && gpu.vgpus.len() >= gpu.vfs.len() => {
+            return Err("no VF is left".into());
+        }
+        (DeviceId::Vf(_), Interface::VfioVariant) | (DeviceId::Mdev(_), Interface::Mdev) => {}
+        _ => return Err(format!("it does not make vGPUs that way, but by {}", gpu.interface)),
     }
     let mut same = 0;
     let mut mib = wanted.framebuffer.get();
@@ -109,6 +115,22 @@ pub(crate) fn enable_vfs(gpu: &mut Gpu, vfs: u16) {
         .iter()
         .map(|vf| (DeviceId::Vf(*vf), Vgpu { profile: share.clone(), start: None, opened: Opened::No }))
         .collect();
+}
+
+/// The driver is loaded anew: mdevs and types are gone, and so are VFs, but for those that it makes by itself.
+pub(super) fn restart(gpu: &mut Gpu) {
+    match gpu.partitioning {
+        Partitioning::FixedVfs => gpu.vgpus.values_mut().for_each(|vgpu| vgpu.opened = Opened::No),
+        Partitioning::SrIov { .. } => {
+            gpu.vfs.clear();
+            gpu.vgpus.clear();
+        }
+        _ => gpu.vgpus.clear(),
+    }
+    // GPU instances never outlive the driver.
+    if let Some(instances) = &mut gpu.instances {
+        instances.clear();
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# about: libvirtd is restarted, and killed, in the middle of an attach; the daemon stays, and ends where it wanted to
+# deadline: 150
+# todo: headstartd drives simulated hardware only
+
+any_mdev() { [ -n "$(ls /sys/bus/mdev/devices)" ]; }
+moment() { until "$@" > /dev/null 2>&1; do :; done; }
+
+scenario() {
+    define_desktop studio
+    opt_in studio attach=live profile=mbochs-small
+    start_desktop studio
+    arm << 'TOML'
+[[gpu]]
+address = "mbochs"
+TOML
+    local pid
+    pid=$(daemon_pid)
+
+    step "restarted while attaching"
+    headstart request studio
+    moment any_mdev
+    expect "libvirtd restarts" systemctl restart libvirtd
+    guest_sees studio "$MBOCHS" 60
+    becomes 20 studio ready
+    same "one device" 1 "$(hostdevs studio)"
+
+    step "killed while detaching"
+    headstart release studio
+    expect "libvirtd is killed" systemctl kill --signal=KILL libvirtd
+    guest_lost studio "$MBOCHS" 60
+    wait_for 40 "no mdev is left" no_mdevs
+
+    step "away for a while"
+    systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd
+    headstart request studio || true
+    wait_for 30 "the daemon says that libvirt is not there" bash -c 'headstart status | grep -qi libvirt'
+    systemctl start libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd
+    headstart request studio
+    guest_sees studio "$MBOCHS" 60
+    same "it is still the same daemon" "$pid" "$(daemon_pid)"
+}
