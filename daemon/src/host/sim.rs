@@ -4,6 +4,7 @@
 //! in the plainest way, so that a mistake of the planner shows. Nothing here ever waits: slow things end at a later time of the
 //! clock, as they do behind a real libvirt that answers at once and works on.
 
+mod device;
 pub(crate) mod hardware;
 mod state_file;
 
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use headstart_core::desktop::Settings;
-use headstart_core::gpu::{DeviceId, Gpu, GpuState, Opened, Vgpu};
-use headstart_core::id::{DesktopName, DomainUuid, GpuId, ProfileName};
+use headstart_core::gpu::{DeviceId, Gpu, Opened};
+use headstart_core::id::{DesktopName, DomainUuid, GpuId};
 use headstart_core::observed::{Attachment, Domain, Hostdev, Login, Observed, Power};
 use headstart_core::step::{Applied, FailureKind, Step, StepError};
 use headstart_core::unit::{Span, Time};
@@ -439,76 +440,6 @@ impl State {
             }
         }
         Ok(())
-    }
-
-    fn create(
-        &mut self,
-        gpu: GpuId,
-        device: DeviceId,
-        profile: &ProfileName,
-        start: Option<u16>,
-    ) -> Result<Applied, StepError> {
-        if self.gpus.values().any(|gpu| gpu.vgpus.contains_key(&device)) {
-            return Err(conflict(format!("{device} carries a vGPU already")));
-        }
-        let gpu = self.gpu(gpu)?;
-        if let GpuState::NotReady(why) | GpuState::Unknown(why) = &gpu.state {
-            return Err(StepError { kind: FailureKind::Transient, text: format!("{}: {why}", gpu.address) });
-        }
-        let start = hardware::place(gpu, device, profile, start)
-            .map_err(|why| StepError { kind: FailureKind::Exhausted, text: format!("{}: {why}", gpu.address) })?;
-        gpu.vgpus.insert(device, Vgpu { profile: Some(profile.clone()), start, opened: Opened::No });
-        hardware::mark_instances(gpu);
-        Ok(Applied::Changed)
-    }
-
-    fn create_instance(&mut self, gpu: GpuId, profile: &ProfileName, start: u16) -> Result<Applied, StepError> {
-        let gpu = self.gpu(gpu)?;
-        hardware::create_instance(gpu, profile, start)
-            .map_err(|why| StepError { kind: FailureKind::Exhausted, text: format!("{}: {why}", gpu.address) })?;
-        Ok(Applied::Changed)
-    }
-
-    fn destroy_instance(&mut self, gpu: GpuId, instance: u32) -> Result<Applied, StepError> {
-        let gpu = self.gpu(gpu)?;
-        let Some(instances) = &mut gpu.instances else { return Ok(Applied::AlreadySo) };
-        match instances.get(&instance).map(|it| &it.used) {
-            None => Ok(Applied::AlreadySo),
-            Some(Opened::No) => {
-                instances.remove(&instance);
-                Ok(Applied::Changed)
-            }
-            Some(_) => Err(conflict(format!("{}: GPU instance {instance} is in use", gpu.address))),
-        }
-    }
-
-    fn remove(&mut self, gpu: GpuId, device: DeviceId, profile: &ProfileName) -> Result<Applied, StepError> {
-        if let Some(guest) = self.names(device) {
-            return Err(conflict(format!("{device} is in use by {}", guest.spec.name)));
-        }
-        let gpu = self.gpu(gpu)?;
-        match gpu.vgpus.get(&device) {
-            None => return Ok(Applied::AlreadySo),
-            Some(vgpu) if vgpu.opened != Opened::No => return Err(conflict(format!("{device} is open"))),
-            Some(vgpu) if vgpu.profile.as_ref() != Some(profile) => {
-                return Err(conflict(format!("{device} is no {profile}")));
-            }
-            Some(_) => gpu.vgpus.remove(&device),
-        };
-        hardware::mark_instances(gpu);
-        Ok(Applied::Changed)
-    }
-
-    fn set_num_vfs(&mut self, gpu: GpuId, vfs: u16) -> Result<Applied, StepError> {
-        let gpu = self.gpu(gpu)?;
-        if gpu.vfs.len() == usize::from(vfs) {
-            return Ok(Applied::AlreadySo);
-        }
-        if !gpu.vfs.is_empty() {
-            return Err(conflict(format!("{}: {} VFs are enabled; only 0 can be changed", gpu.address, gpu.vfs.len())));
-        }
-        hardware::enable_vfs(gpu, vfs);
-        Ok(Applied::Changed)
     }
 
     fn attach(&mut self, domain: DomainUuid, device: DeviceId, live: bool) -> Result<Applied, StepError> {

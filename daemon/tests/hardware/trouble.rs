@@ -2,21 +2,21 @@
 
 use std::time::Instant;
 
-use headstart_core::gpu::GpuState;
+use headstart_core::gpu::{Gpu, GpuState};
 use headstart_core::observed::Gap;
 use headstart_core::step::{Applied, FailureKind};
-use headstart_simsysfs::nvidia::Gpu;
+use headstart_simsysfs::nvidia;
 use headstart_simsysfs::samples::Sample;
 use headstart_simsysfs::sriov::Device;
 use headstart_simsysfs::{Blueprint, Errno, Fault};
 
-use super::{DEADLINE, Rig, all_of, fails, gpu_id, mdev, picture, problems, vgpus};
+use super::{DEADLINE, HardwareSeen, Rig, all_of, fails, gpu_id, mdev, picture, problems, vgpus};
 
 const T4: &str = "0000:3b:00.0";
 const OTHER: &str = "0000:5e:00.0";
 
 fn two() -> Option<Rig> {
-    Rig::new(Blueprint::new().with(Gpu::tesla_t4(T4)).with(Gpu::tesla_t4(OTHER)), &[T4, OTHER])
+    Rig::new(Blueprint::new().with(nvidia::Gpu::tesla_t4(T4)).with(nvidia::Gpu::tesla_t4(OTHER)), &[T4, OTHER])
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn without_the_list_of_mdevs_nothing_is_known_of_parents() {
 
 #[test]
 fn rules_by_kind_keep_what_they_found_when_the_bus_cannot_be_listed() {
-    let blueprint = Blueprint::new().with(Gpu::tesla_t4(T4)).with(Gpu::tesla_t4(OTHER));
+    let blueprint = Blueprint::new().with(nvidia::Gpu::tesla_t4(T4)).with(nvidia::Gpu::tesla_t4(OTHER));
     let Some(rig) = Rig::with_rules(blueprint, vec![all_of(0x10de)]) else { return };
     assert_eq!(rig.hardware.observe().gpus.len(), 2);
     rig.machine.inject(Fault::list("sys/bus/pci/devices").errno(Errno::EIO));
@@ -108,13 +108,20 @@ fn processes_that_end_while_they_are_looked_at_are_no_trouble() {
     assert_eq!(vgpus(&rig.gpu(T4)), "  + mdev 1 T4-4Q\n");
 }
 
-/// Looks until a card is ready again.
-fn until_ready(rig: &Rig) {
+/// Looks until a card is as it should be. Who has little patience may miss it now and then.
+fn until(rig: &Rig, id: &str, fits: impl Fn(&Gpu) -> bool) -> HardwareSeen {
     let until = Instant::now() + DEADLINE;
-    while rig.gpu(T4).state != GpuState::Ready {
-        assert!(Instant::now() < until, "it does not come back");
-        std::thread::yield_now();
+    loop {
+        let seen = rig.hardware.observe();
+        if seen.gpus.get(&gpu_id(id)).is_some_and(&fits) {
+            return seen;
+        }
+        assert!(Instant::now() < until, "{id} does not come to be so: {seen:#?}");
     }
+}
+
+fn is_ready(gpu: &Gpu) -> bool {
+    gpu.state == GpuState::Ready
 }
 
 #[test]
@@ -122,7 +129,7 @@ fn a_look_that_hangs_costs_its_gpu_and_ends_in_time() {
     let Some(mut rig) = two() else { return };
     rig.create(T4, "T4-4Q", 1).unwrap();
     rig.hardware = rig.impatient(&[T4, OTHER]);
-    until_ready(&rig);
+    until(&rig, T4, is_ready);
     let gate = rig.machine.block(Fault::read("**/0000:3b:00.0/**/name"));
     for _ in 0..2 {
         let seen = rig.hardware.observe();
@@ -130,13 +137,10 @@ fn a_look_that_hangs_costs_its_gpu_and_ends_in_time() {
         assert!(matches!(&gpu.state, GpuState::Unknown(why) if why.contains("has not come back")), "{}", picture(gpu));
         assert_eq!(gpu.vgpus.len(), 1, "it is as it was");
     }
-    let until = Instant::now() + DEADLINE;
-    while rig.gpu(OTHER).state != GpuState::Ready {
-        assert!(Instant::now() < until, "the other card does not answer");
-    }
+    until(&rig, OTHER, is_ready);
     assert!(gate.wait_for(1, DEADLINE) && !gate.wait_for(2, std::time::Duration::ZERO), "no second look is begun");
     gate.open();
-    until_ready(&rig);
+    until(&rig, T4, is_ready);
 }
 
 #[test]
@@ -144,28 +148,25 @@ fn a_remove_that_hangs_costs_its_gpu_and_is_told_until_it_returns() {
     let Some(mut rig) = two() else { return };
     rig.create(T4, "T4-4Q", 1).unwrap();
     rig.hardware = rig.impatient(&[T4, OTHER]);
-    until_ready(&rig);
+    until(&rig, T4, is_ready);
     let gate = rig.machine.block(Fault::write("**/remove"));
     let (kind, text) = fails(rig.remove(T4, "T4-4Q", 1));
     assert_eq!(kind, FailureKind::Transient);
     assert!(text.contains(&format!("remove mdev {}", mdev(1))) && text.contains("has not come back"), "{text}");
-    let seen = rig.hardware.observe();
-    let gpu = &seen.gpus[&gpu_id(T4)];
-    assert!(matches!(&gpu.state, GpuState::NotReady(why) if why.contains("has not come back")), "{}", picture(gpu));
-    assert_eq!(vgpus(gpu), "  + mdev 1 T4-4Q\n", "what is on it is known");
+    assert!(gate.wait_for(1, DEADLINE));
+    let late = |gpu: &Gpu| matches!(&gpu.state, GpuState::NotReady(why) if why.contains("has not come back"));
+    let seen = until(&rig, T4, late);
+    assert_eq!(vgpus(&seen.gpus[&gpu_id(T4)]), "  + mdev 1 T4-4Q\n", "what is on it is known");
     assert!(problems(&seen).contains("whoever has the device open must let it go"));
     assert_eq!(fails(rig.create(T4, "T4-4Q", 2)).0, FailureKind::Transient, "nothing else is begun there");
     assert_eq!(rig.machine.writes().iter().filter(|write| write.result.is_none()).count(), 1);
-    let until = Instant::now() + DEADLINE;
+    until(&rig, OTHER, is_ready);
+    let give_up = Instant::now() + DEADLINE;
     while rig.create(OTHER, "T4-4Q", 3).is_err() {
-        assert!(Instant::now() < until, "the other card does not work on");
+        assert!(Instant::now() < give_up, "the other card does not work on");
     }
     gate.open();
-    let until = Instant::now() + DEADLINE;
-    while !vgpus(&rig.gpu(T4)).is_empty() {
-        assert!(Instant::now() < until, "the write does not go through");
-        std::thread::yield_now();
-    }
+    until(&rig, T4, |gpu| is_ready(gpu) && gpu.vgpus.is_empty());
 }
 
 #[test]
