@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use headstart_core::desktop::Settings;
-use headstart_core::gpu::{DeviceId, Gpu, GpuState, Opened, Vgpu};
+use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Vgpu};
 use headstart_core::id::{DesktopName, DomainUuid, GpuId, ProfileName};
 use headstart_core::observed::{Attachment, Domain, Hostdev, Login, Observed, Power};
 use headstart_core::step::{Applied, FailureKind, Step, StepError};
@@ -506,6 +506,10 @@ impl State {
         }
         if !gpu.vfs.is_empty() {
             return Err(conflict(format!("{}: {} VFs are enabled; only 0 can be changed", gpu.address, gpu.vfs.len())));
+        }
+        if gpu.interface != Interface::Vf && gpu.dormant_vfs == 0 {
+            let text = format!("{}: it has no VFs that could be enabled", gpu.address);
+            return Err(StepError { kind: FailureKind::Unsupported, text });
         }
         hardware::enable_vfs(gpu, vfs);
         Ok(Applied::Changed)
