@@ -20,7 +20,9 @@ mod laws {
     mod device_in_use;
     mod epoch;
     mod file_map;
+    mod hiding;
     mod imports;
+    mod lap;
     mod life;
     mod purity;
     mod rest;

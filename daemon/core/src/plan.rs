@@ -17,7 +17,7 @@ use room::{Placed, Room, Standings};
 use crate::chance::Chance;
 use crate::desktop::{AttachMode, Desktop};
 use crate::gpu::{DeviceId, Gpu, GpuState, Opened, Vgpu};
-use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName, Subject};
+use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName};
 use crate::observed::{Attachment, Domain, Gap, Login, Observed, Power, Tenure, tenure};
 use crate::policy::Policy;
 use crate::request::{Offer, Preallocation, Way, Wish};
@@ -128,7 +128,7 @@ struct Rank {
 }
 
 impl Rank {
-    fn before(&self, other: &Rank) -> Ordering {
+    fn order(&self, other: &Rank) -> Ordering {
         let by_priority = other.priority.cmp(&self.priority);
         by_priority.then(other.value.total_cmp(&self.value)).then(self.desktop.cmp(&other.desktop))
     }
@@ -209,8 +209,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        level_pools(&mut contenders);
-        contenders.sort_by(|a, b| a.rank().before(&b.rank()));
+        contenders.sort_by(|a, b| a.rank().order(&b.rank()));
         let base = self.base(&contenders);
         let quarantine = &self.s.quarantine.gpus;
         let mut room = Room::new(self.s.observed, quarantine, &base, self.named_vfs(), self.demand());
@@ -455,7 +454,7 @@ impl<'a> Planner<'a> {
                 base.standing.entry(gpu.address).or_default().push(placed);
             }
         }
-        base.stayers.sort_by(|(a, _), (b, _)| a.before(b));
+        base.stayers.sort_by(|(a, _), (b, _)| a.order(b));
         base
     }
 
@@ -538,11 +537,11 @@ impl<'a> Planner<'a> {
         let mut stayers = stayers.iter().peekable();
         let mut evicted: BTreeSet<DomainUuid> = BTreeSet::new();
         // Who ranks lower can take from fewer: where one found nothing, the next with the same wish need not look.
-        let mut hopeless: BTreeSet<(&[ProfileName], bool, Option<&Subject>)> = BTreeSet::new();
+        let mut hopeless: BTreeSet<(&[ProfileName], bool)> = BTreeSet::new();
         // Why a wish found no room stays true while room is only taken; asking every GPU for every desktop would cost their product.
         let mut refused: BTreeMap<&[ProfileName], Reason> = BTreeMap::new();
         for (rank, contender) in contenders.iter().enumerate() {
-            while let Some((_, gpu)) = stayers.next_if(|(stayer, _)| stayer.before(&contender.rank()).is_lt()) {
+            while let Some((_, gpu)) = stayers.next_if(|(stayer, _)| stayer.order(&contender.rank()).is_lt()) {
                 room.open(*gpu);
             }
             let uuid = contender.desktop.uuid;
@@ -567,8 +566,7 @@ impl<'a> Planner<'a> {
                 self.grant(contender, rank, room, gpu, profile, start);
                 continue;
             }
-            let pool = Some(&contender.desktop.subject).filter(|subject| matches!(subject, Subject::Pool(_)));
-            let key = (contender.profiles.as_slice(), contender.waiting, pool);
+            let key = (contender.profiles.as_slice(), contender.waiting);
             let found = if hopeless.contains(&key) {
                 None
             } else {
@@ -694,24 +692,6 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Within a pool the most valuable rank goes to the first desktop, whoever has a device already: which of them were served first must
-/// not move the others.
-fn level_pools(contenders: &mut [Contender<'_>]) {
-    let mut pools: BTreeMap<&Subject, Vec<usize>> = BTreeMap::new();
-    for (at, contender) in contenders.iter().enumerate().filter(|(_, contender)| !contender.waiting) {
-        if let Subject::Pool(_) = contender.desktop.subject {
-            pools.entry(&contender.desktop.subject).or_default().push(at);
-        }
-    }
-    for members in pools.into_values() {
-        let mut values: Vec<f64> = members.iter().map(|at| contenders[*at].value).collect();
-        values.sort_by(|a, b| b.total_cmp(a));
-        for (at, value) in members.into_iter().zip(values) {
-            contenders[at].value = value;
-        }
-    }
-}
-
 /// Why none of these profiles fits.
 fn refusal(room: &Room<'_>, profiles: &[ProfileName]) -> Reason {
     let Some(profile) = profiles.first() else { return Reason::Unknown { why: "no profile is set".into() } };
@@ -728,8 +708,7 @@ fn find(room: &Room<'_>, profiles: &[ProfileName]) -> Option<(GpuId, ProfileName
 
 /// The idle reservations that must give way for `claimant`: all on one PF, the least valuable ones, no more than needed, and for that
 /// one of its profiles that costs fewest: else another would do as soon as the first of them is gone. Somebody who waits, or who has
-/// higher priority, takes what it needs; a reservation of equal priority must be worth more than those it ends. The desktops of a pool
-/// take nothing from each other ahead.
+/// higher priority, takes what it needs; a reservation of equal priority must be worth more than those it ends.
 fn victims<'c, 'a>(
     claimant: &Contender<'a>,
     lower: &'c [Contender<'a>],
@@ -744,7 +723,7 @@ fn victims<'c, 'a>(
             let Some((address, _)) = &victim.held else { continue };
             let safe = victim.waiting
                 || evicted.contains(&victim.desktop.uuid)
-                || ((victim.protected || victim.desktop.subject == claimant.desktop.subject) && !claimant.waiting)
+                || (victim.protected && !claimant.waiting)
                 || !room.is_open(*address)
                 || !able(victim);
             if safe {

@@ -368,7 +368,6 @@ impl Round<'_> {
         for gpu in self.observed.gpus.values().filter(|gpu| gpu.state == GpuState::Ready && !gpu.must_enable_vfs()) {
             let Some(instances) = &gpu.instances else { continue };
             let wanted: Vec<(&ProfileName, u16)> = self
-                .desired
                 .wants
                 .iter()
                 .filter(|(uuid, want)| want.gpu == gpu.address && self.is_to_be_made(**uuid, assigned))

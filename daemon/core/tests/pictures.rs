@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect shall fail")]
 
 mod pictures {
+    mod found;
     mod hooks;
     mod host;
     mod partitioning;

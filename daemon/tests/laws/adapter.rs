@@ -33,7 +33,7 @@ struct Numbers {
 
 fn numbers() -> impl Strategy<Value = Numbers> {
     let start = proptest::option::of(0..9_u16);
-    (0..9_u8, 0..3_usize, 0..20_usize, 0..9_usize, 0..4_usize, start, any::<bool>()).prop_map(
+    (0..11_u8, 0..3_usize, 0..20_usize, 0..9_usize, 0..4_usize, start, any::<bool>()).prop_map(
         |(kind, board, device, domain, profile, start, live)| Numbers {
             kind,
             board,
@@ -70,6 +70,8 @@ impl Numbers {
             (3, _) => Step::AttachHostdev { gpu, domain, device, live },
             (4 | 5, _) => Step::DetachHostdev { gpu: Some(gpu), domain, device, live },
             (6, _) => Step::StartDomain { domain },
+            (7, _) => Step::CreateGpuInstance { gpu, profile, start: start.unwrap_or(0) },
+            (8, _) => Step::DestroyGpuInstance { gpu, instance: u32::from(start.unwrap_or(1)) },
             _ => Step::ShutDownDomain { domain },
         })
     }

@@ -41,19 +41,15 @@ pub(super) fn scene(trouble: Trouble, turns: usize) -> impl Strategy<Value = Sce
         (thresholds(), prop_oneof![Just(0), Just(1), Just(10)], rarely(0.3)),
         vec(turn(trouble), 0..=turns),
     )
-        .prop_map(|(boards, mut desktops, strangers, (thresholds, calm_minutes, keep_running), turns)| {
-            make_interchangeable(&mut desktops);
-            Scene { boards, desktops, strangers, thresholds, calm_minutes, keep_running, turns }
+        .prop_map(|(boards, desktops, strangers, (thresholds, calm_minutes, keep_running), turns)| Scene {
+            boards,
+            desktops,
+            strangers,
+            thresholds,
+            calm_minutes,
+            keep_running,
+            turns,
         })
-}
-
-/// Desktops of a pool are: only their states differ.
-fn make_interchangeable(desktops: &mut [Desktop]) {
-    let Some(first) = desktops.iter().find(|desktop| desktop.pooled).cloned() else { return };
-    for desktop in desktops.iter_mut().filter(|desktop| desktop.pooled) {
-        let Desktop { attach, priority, .. } = first;
-        *desktop = Desktop { attach, priority, profiles: first.profiles.clone(), ..desktop.clone() };
-    }
 }
 
 fn thresholds() -> impl Strategy<Value = (u8, u8)> {
@@ -70,6 +66,9 @@ fn board() -> impl Strategy<Value = Board> {
         Just(Kind::VariantOneType),
         Just(Kind::VariantMixedSize),
         Just(Kind::VariantMig),
+        Just(Kind::MigInstances),
+        Just(Kind::DormantVfs),
+        Just(Kind::Budget),
         Just(Kind::FixedVfs),
         Just(Kind::SrIov),
     ];

@@ -42,15 +42,26 @@ impl Board {
     /// Puts the leftovers on an empty PF.
     pub(super) fn leave(&self, n: usize, gpu: &Gpu, host: &SimHost, desktops: &[(DesktopName, DomainUuid)]) {
         let address = gpu.address;
-        if let Kind::FixedVfs | Kind::SrIov = self.kind {
+        if let Kind::FixedVfs | Kind::SrIov | Kind::DormantVfs = self.kind {
             // VFs that are on: all are there, and the leftovers say how.
             if self.kind == Kind::FixedVfs || !self.leftovers.is_empty() {
-                let _ = host.apply(&Step::SetNumVfs { gpu: address, vfs: 2 });
+                let vfs = if self.kind == Kind::DormantVfs { 3 } else { 2 };
+                let _ = host.apply(&Step::SetNumVfs { gpu: address, vfs });
             }
-            return;
+            if gpu.interface == Interface::Vf {
+                return;
+            }
         }
         for (nth, Leftover { of, profile, .. }) in self.leftovers.iter().enumerate() {
-            let profile = gpu.profiles[profile % gpu.profiles.len()].name.clone();
+            let wanted = &gpu.profiles[profile % gpu.profiles.len()];
+            let profile = wanted.name.clone();
+            if self.kind == Kind::MigInstances {
+                let start = wanted.starts[nth % wanted.starts.len()];
+                let _ = host.apply(&Step::CreateGpuInstance { gpu: address, profile: profile.clone(), start });
+                if of.is_none() {
+                    continue;
+                }
+            }
             let _ = host.apply(&match gpu.interface {
                 Interface::VfioVariant => {
                     Step::SetVgpuType { gpu: address, vf: vf(n, 1 + nth as u32), profile, start: None }
@@ -69,20 +80,25 @@ impl Kind {
     /// An empty PF of this kind: 16 GiB in 8 slots, four small or two large vGPUs, three VFs.
     pub(super) fn gpu(self, n: usize) -> Gpu {
         use Kind::{
-            FixedVfs, MdevEqualSize, MdevMixedSize, MdevOnVfs, MdevOneType, SrIov, VariantEqualSize, VariantMig,
-            VariantMixedSize, VariantOneType,
+            Budget, DormantVfs, FixedVfs, MdevEqualSize, MdevMixedSize, MdevOnVfs, MdevOneType, MigInstances, SrIov,
+            VariantEqualSize, VariantMig, VariantMixedSize, VariantOneType,
         };
         let partitioning = match self {
-            MdevEqualSize | MdevOnVfs | VariantEqualSize => Partitioning::EqualSize { series_may_mix: true },
+            MdevEqualSize | MdevOnVfs | VariantEqualSize | DormantVfs => {
+                Partitioning::EqualSize { series_may_mix: true }
+            }
             MdevOneType | VariantOneType => Partitioning::EqualSize { series_may_mix: false },
             MdevMixedSize | VariantMixedSize => Partitioning::MixedSize { slots: 8 },
-            VariantMig => Partitioning::Mig { slots: 8 },
+            VariantMig | MigInstances => Partitioning::Mig { slots: 8 },
+            Budget => Partitioning::Budget { slots: 8 },
             FixedVfs => Partitioning::FixedVfs,
             SrIov => Partitioning::SrIov { vfs: 2 },
         };
         let interface = match self {
-            MdevEqualSize | MdevOneType | MdevMixedSize | MdevOnVfs => Interface::Mdev,
-            VariantEqualSize | VariantOneType | VariantMixedSize | VariantMig => Interface::VfioVariant,
+            MdevEqualSize | MdevOneType | MdevMixedSize | MdevOnVfs | Budget => Interface::Mdev,
+            VariantEqualSize | VariantOneType | VariantMixedSize | VariantMig | MigInstances | DormantVfs => {
+                Interface::VfioVariant
+            }
             FixedVfs | SrIov => Interface::Vf,
         };
         let slotted = matches!(partitioning, Partitioning::MixedSize { .. } | Partitioning::Mig { .. });
@@ -91,30 +107,30 @@ impl Kind {
             framebuffer: FramebufferMib::new(mib),
             max_instances,
             compute: false,
-            slots: if slotted { slots } else { 0 },
+            slots: if slotted || self == Budget { slots } else { 0 },
             starts: if slotted { starts.to_vec() } else { Vec::new() },
         };
         let profiles = match self {
             FixedVfs | SrIov => vec![profile(3, 8192, 2, 0, &[])],
             // As on A100: not every start that is free is permitted.
-            VariantMig => vec![profile(0, 4096, 3, 2, &[0, 2, 4]), profile(2, 8192, 2, 4, &[0, 4])],
+            VariantMig | MigInstances => vec![profile(0, 4096, 3, 2, &[0, 2, 4]), profile(2, 8192, 2, 4, &[0, 4])],
             _ => vec![
                 profile(0, 4096, 4, 2, &[0, 2, 4, 6]),
                 profile(1, 4096, 4, 2, &[0, 2, 4, 6]),
                 profile(2, 8192, 2, 4, &[0, 4]),
             ],
         };
-        let with_vfs = interface == Interface::VfioVariant || self == MdevOnVfs;
+        let with_vfs = self == MdevOnVfs || (interface == Interface::VfioVariant && self != DormantVfs);
         Gpu {
-            address: gpu_key(&pf(n)),
+            address: gpu_key(&if self == Budget { format!("mbochs{n}") } else { pf(n) }),
             name: format!("{self:?}"),
             framebuffer: FramebufferMib::new(16_384),
             interface,
             partitioning,
             profiles,
             vfs: if with_vfs { (1..=3).map(|vfs| vf(n, vfs)).collect() } else { Vec::new() },
-            dormant_vfs: 0,
-            instances: None,
+            dormant_vfs: if self == DormantVfs { 3 } else { 0 },
+            instances: (self == MigInstances).then(BTreeMap::new),
             vgpus: BTreeMap::new(),
             state: GpuState::Ready,
         }

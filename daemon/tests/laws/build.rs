@@ -88,7 +88,8 @@ impl Scene {
         for (n, board) in self.boards.iter().enumerate() {
             board.leave(n, &empty[n], &host, desktops);
         }
-        let mut boards: Vec<Gpu> = host.observe().gpus.into_values().collect();
+        let mut made = host.observe().gpus;
+        let mut boards: Vec<Gpu> = empty.iter().filter_map(|gpu| made.remove(&gpu.address)).collect();
         for (gpu, board) in boards.iter_mut().zip(&self.boards) {
             for (vgpu, leftover) in gpu.vgpus.values_mut().zip(&board.leftovers) {
                 vgpu.opened = match leftover.open {
@@ -231,6 +232,10 @@ impl Built {
                 (DeviceId::Mdev(uuid), Step::CreateMdev { gpu: gpu.address, profile, uuid, start: None })
             }
             Interface::VfioVariant => {
+                if let Some(start) = gpu.instances.as_ref().and(gpu.profile(&profile)?.starts.first()) {
+                    let (gpu, profile) = (gpu.address, profile.clone());
+                    let _ = self.sim.apply(&Step::CreateGpuInstance { gpu, profile, start: *start });
+                }
                 let device = vfs().find(|vf| !now.vgpus.contains_key(vf))?;
                 let DeviceId::Vf(vf) = device else { return None };
                 (device, Step::SetVgpuType { gpu: gpu.address, vf, profile, start: None })

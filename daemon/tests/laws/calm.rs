@@ -2,8 +2,9 @@
 //! carried out, and so it is reached.
 //!
 //! How many rounds that takes: with the desired state unchanged, every round that is not at rest and waits for no guest takes at least
-//! one step, and no step is taken twice. A device that exists can be detached and removed; a desktop can be shut down, and get a device
-//! made, attached and started; VFs are enabled once for a PF. So there are at most 2 × devices + 4 × desktops + PFs rounds with steps.
+//! one step, and no step is taken twice. A device that exists can be detached and removed, a GPU instance destroyed; a desktop can be
+//! shut down, and get a GPU instance and a device made, attached and started; VFs are enabled once for a PF. So there are at most
+//! 2 × devices + GPU instances + 5 × desktops + PFs rounds with steps.
 
 use proptest::prelude::*;
 

@@ -7,13 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use headstart_core::check::Judge;
 use headstart_core::forecast::Model;
-use headstart_core::gpu::{GpuState, Opened};
 use headstart_core::history::History;
 use headstart_core::id::{DomainUuid, Subject};
-use headstart_core::observed::{Gap, Login, Observed, Power};
-use headstart_core::plan::{Quarantine, Standing};
+use headstart_core::plan::Standing;
 use headstart_core::request::{Preallocation, Wish};
 use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError};
 use headstart_core::track::Happened;
@@ -24,8 +21,8 @@ use jiff::tz::TimeZone;
 
 use super::board::profile_name;
 use super::build::Built;
+use super::lap::{Act, Lap};
 use super::scene::{Deed, Fate, Hidden, Scene, Turn, User};
-use super::witness::Witness;
 
 /// A scene on its way.
 pub(super) struct Course {
@@ -45,31 +42,6 @@ struct Flight {
     rounds_left: u8,
     /// None: what it does is still to be done.
     answer: Option<Result<Applied, StepError>>,
-    reported: BTreeSet<DomainUuid>,
-}
-
-/// What one round saw, decided and did.
-pub(super) struct Lap {
-    /// The host at the look.
-    pub(super) truth: Observed,
-    /// Who is there as only a broker knows.
-    pub(super) reported: BTreeSet<DomainUuid>,
-    /// All that had to be left alone.
-    pub(super) busy: Busy,
-    pub(super) quarantine: Quarantine,
-    pub(super) round: Round,
-    /// What was done to the host, also by steps of earlier rounds.
-    pub(super) acts: Vec<Act>,
-}
-
-/// One step that reached the host.
-pub(super) struct Act {
-    pub(super) step: Step,
-    pub(super) before: Observed,
-    pub(super) after: Observed,
-    /// The host's own answer, whatever the daemon was told.
-    pub(super) answer: Result<Applied, StepError>,
-    /// As it was when the step was decided.
     reported: BTreeSet<DomainUuid>,
 }
 
@@ -134,7 +106,7 @@ impl Course {
     pub(super) fn look(&mut self, hidden: &[Hidden]) -> Lap {
         let truth = self.built.sim.observe();
         let mut seen = truth.clone();
-        hidden.iter().for_each(|hidden| self.hide(*hidden, &mut seen));
+        hidden.iter().for_each(|hidden| hidden.hide(&self.built, &mut seen));
         let now = self.now();
         let (mut busy, quarantine) = self.memory.trouble.now(now);
         let in_flight = self.in_flight();
@@ -276,85 +248,6 @@ impl Course {
             }
             Deed::Reboot => {}
         }
-    }
-
-    fn hide(&self, hidden: Hidden, seen: &mut Observed) {
-        let why = || "not readable".to_owned();
-        let address = |n| self.built.board(n).map(|gpu| gpu.address);
-        let mut bits = 0..;
-        let mut bit = |seen: u8| bits.next().is_some_and(|n: u32| seen >> (n % 8) & 1 == 1);
-        match hidden {
-            Hidden::Domains { seen: shown } => {
-                seen.gaps.insert(Gap::Domains);
-                seen.domains.retain(|_, _| bit(shown));
-            }
-            Hidden::Board(n) => {
-                let Some(address) = address(n) else { return };
-                seen.gaps.insert(Gap::Gpu(address));
-                seen.gpus.remove(&address);
-            }
-            Hidden::OnBoard { board, seen: shown } => {
-                let Some(gpu) = address(board).and_then(|address| seen.gpus.get_mut(&address)) else { return };
-                gpu.state = GpuState::Unknown(why());
-                gpu.vgpus.retain(|_, _| bit(shown));
-            }
-            Hidden::NotReady(n) => {
-                let Some(gpu) = address(n).and_then(|address| seen.gpus.get_mut(&address)) else { return };
-                if gpu.state == GpuState::Ready {
-                    gpu.state = GpuState::NotReady("its driver is not there".into());
-                }
-            }
-            Hidden::Opened(n) => {
-                let count = seen.gpus.values().map(|gpu| gpu.vgpus.len()).sum::<usize>().max(1);
-                if let Some(vgpu) = seen.gpus.values_mut().flat_map(|gpu| gpu.vgpus.values_mut()).nth(n % count) {
-                    vgpu.opened = Opened::Unknown(why());
-                }
-            }
-            Hidden::Login(n) | Hidden::Power(n) => {
-                let count = seen.domains.len().max(1);
-                match (seen.domains.values_mut().nth(n % count), hidden) {
-                    (Some(domain), Hidden::Login(_)) => domain.login = Login::Unknown(why()),
-                    (Some(domain), _) => domain.power = Power::Unknown(why()),
-                    (None, _) => {}
-                }
-            }
-        }
-    }
-}
-
-impl Lap {
-    /// What `check` says against what is desired.
-    pub(super) fn against_desired(&self) -> Vec<String> {
-        self.judge().desired(&self.round.plan.desired)
-    }
-
-    /// What `check` says against the steps.
-    pub(super) fn against_steps(&self) -> Vec<String> {
-        self.judge().round(&self.round.steps)
-    }
-
-    fn judge(&self) -> Judge<'_> {
-        Judge {
-            observed: &self.round.observed,
-            desktops: &self.round.desktops,
-            quarantine: &self.quarantine,
-            busy: &self.busy,
-        }
-    }
-
-    /// What the truth says against the steps, whether or not the host would refuse them.
-    pub(super) fn objections(&self, managed: &BTreeSet<DomainUuid>) -> Vec<String> {
-        let witness = Witness { truth: &self.truth, managed, reported: &self.reported };
-        self.round.steps.iter().flat_map(|step| witness.objects_to(step)).collect()
-    }
-
-    /// What was done that must not be done.
-    pub(super) fn harm(&self, managed: &BTreeSet<DomainUuid>) -> Vec<String> {
-        let harm = |act: &Act| {
-            let witness = Witness { truth: &act.before, managed, reported: &act.reported };
-            witness.harm(&act.after).into_iter().map(|harm| format!("{}: {harm}", act.step)).collect::<Vec<_>>()
-        };
-        self.acts.iter().flat_map(harm).collect()
     }
 }
 

@@ -1,14 +1,14 @@
 //! Rounds with equal inputs: neither the clock nor anybody but us changed anything that a plan is made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use headstart_core::id::{DomainUuid, Subject};
+use headstart_core::id::{DomainUuid, ProfileName};
 use headstart_core::observed::{Attachment, Domain, Login, Power};
 use headstart_core::plan::Reason;
 use headstart_core::step::Step;
-use headstart_core::unit::Time;
+use headstart_core::unit::{Probability, Time};
 
-use super::course::Lap;
+use super::lap::Lap;
 
 /// Rounds with equal inputs.
 pub(super) struct Epoch {
@@ -18,14 +18,14 @@ pub(super) struct Epoch {
     pub(super) deadline: Time,
     steps: Vec<Step>,
     /// Somebody is losing a reservation to somebody else. Those who rank higher still were placed beside it and may be placed anew when it
-    /// is gone, and another of its pool may take its place: no calm is promised until it is.
+    /// is gone: no calm is promised until it is.
     somebody_loses: bool,
     rounds: usize,
     most: usize,
 }
 
 /// What a domain brings along that no step of ours decides.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq)]
 struct Given {
     somebody: bool,
     /// Its user gave up waiting for a GPU and works without.
@@ -34,12 +34,15 @@ struct Given {
     /// What a domain has that is to be left alone, or that somebody came to while the guest was letting go: whatever becomes of that
     /// is not our doing.
     has: Option<usize>,
+    /// What is expected of it. Those of a pool who hold a device come first in it, so that this is not the clock's affair alone.
+    expected: Option<Probability>,
 }
 
 impl Epoch {
     /// Begins with this round.
     pub(super) fn new(lap: &Lap) -> Self {
         let devices: usize = lap.truth.gpus.values().map(|gpu| gpu.vgpus.len()).sum();
+        let instances: usize = lap.truth.gpus.values().map(|gpu| gpu.instances.iter().flatten().count()).sum();
         Self {
             given: given(lap),
             holdings: holdings(lap),
@@ -47,7 +50,7 @@ impl Epoch {
             steps: Vec::new(),
             somebody_loses: false,
             rounds: 0,
-            most: 2 * devices + 4 * lap.round.desktops.len() + lap.truth.gpus.len(),
+            most: 2 * devices + instances + 5 * lap.round.desktops.len() + lap.truth.gpus.len(),
         }
     }
 
@@ -92,7 +95,7 @@ fn is_undone(first: &Step, second: &Step) -> bool {
 }
 
 impl Given {
-    fn of(domain: &Domain, reported: bool, left_alone: bool) -> Self {
+    fn of(domain: &Domain, reported: bool, left_alone: bool, expected: Option<Probability>) -> Self {
         let somebody = reported || domain.login != Login::None;
         let bare = domain.hostdevs.is_empty();
         let going = domain.hostdevs.iter().any(|hostdev| hostdev.attachment == Attachment::Detaching);
@@ -101,6 +104,7 @@ impl Given {
             without: bare && domain.login != Login::None && domain.power != Power::Off,
             refused: domain.hostdevs.iter().any(|hostdev| hostdev.attachment == Attachment::DetachRefused),
             has: (left_alone || (somebody && going)).then_some(domain.hostdevs.len()),
+            expected,
         }
     }
 }
@@ -110,7 +114,8 @@ fn given(lap: &Lap) -> BTreeMap<DomainUuid, Given> {
     let in_use = |uuid| plan.verdicts.get(uuid).is_some_and(|verdict| verdict.reason == Reason::InUse);
     let strange = |uuid| !lap.round.desktops.contains_key(uuid);
     let left_alone = |uuid| strange(uuid) || (plan.desired.hands_off.contains(uuid) && !in_use(uuid));
-    let given = |uuid, domain| Given::of(domain, lap.reported.contains(uuid), left_alone(uuid));
+    let expected = |uuid| plan.verdicts.get(uuid).map(|verdict| verdict.chance.now);
+    let given = |uuid, domain| Given::of(domain, lap.reported.contains(uuid), left_alone(uuid), expected(uuid));
     lap.truth.domains.iter().map(|(uuid, domain)| (*uuid, given(uuid, domain))).collect()
 }
 
@@ -127,23 +132,23 @@ fn moves(lap: &Lap, uuid: &DomainUuid) -> bool {
     suits && (gpu.address, vgpu.profile.as_ref(), vgpu.start) != (want.gpu, Some(&want.profile), want.start)
 }
 
-/// Who shall have what, or has it and keeps it; the desktops of a pool stand for each other.
+/// Who shall have what, or has it and keeps it.
 fn holdings(lap: &Lap) -> Vec<String> {
     let desired = &lap.round.plan.desired;
-    let owner = |uuid: &DomainUuid| match &lap.round.desktops[uuid].subject {
-        pool @ Subject::Pool(_) => pool.to_string(),
-        Subject::Desktop(name) => name.to_string(),
-    };
-    let wanted = desired.wants.iter().map(|(uuid, want)| (*uuid, (want.gpu, Some(want.profile.clone()), want.start)));
+    let wanted = desired.wants.iter().map(|(uuid, want)| (*uuid, want.gpu, Some(want.profile.clone()), want.start));
     let kept = desired.hands_off.iter().filter_map(|uuid| {
         let hostdevs = &lap.truth.domains[uuid].hostdevs;
         let device = hostdevs.iter().find(|h| h.ours && h.attachment != Attachment::Detaching)?.device;
         let gpu = lap.truth.gpus.values().find(|gpu| gpu.vgpus.contains_key(&device))?;
         let vgpu = &gpu.vgpus[&device];
-        Some((*uuid, (gpu.address, vgpu.profile.clone(), vgpu.start)))
+        Some((*uuid, gpu.address, vgpu.profile.clone(), vgpu.start))
     });
-    let all: BTreeSet<_> = wanted.chain(kept).collect();
-    let mut lines: Vec<String> = all.iter().map(|(uuid, place)| format!("{}: {place:?}", owner(uuid))).collect();
+    let line = |(uuid, gpu, profile, start)| {
+        let start = Option::map_or(start, String::new(), |start: u16| format!(" at {start}"));
+        let profile = Option::map_or(profile, String::new(), |profile: ProfileName| profile.to_string());
+        format!("{}: {gpu} {profile}{start}", lap.round.desktops[&uuid].name)
+    };
+    let mut lines: Vec<String> = wanted.chain(kept).map(line).collect();
     lines.sort();
     lines
 }

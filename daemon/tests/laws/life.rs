@@ -20,6 +20,8 @@ const STEPS: &[&str] = &[
     "set-vgpu-type",
     "clear-vgpu-type",
     "set-num-vfs",
+    "create-gpu-instance",
+    "destroy-gpu-instance",
     "attach",
     "detach",
     "start",

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 
 use headstart_core::check::stand_together;
 use headstart_core::desktop::{AttachMode, Desktop};
-use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface};
+use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened};
 use headstart_core::id::{DomainUuid, ProfileName};
 use headstart_core::observed::{Attachment, Domain, Hostdev, Login, Observed, Power};
 use headstart_core::unit::{Span, Time};
 
-use super::course::{Course, Lap};
+use super::course::Course;
+use super::lap::Lap;
 use super::scene::Turn;
 use super::witness::Witness;
 
@@ -128,6 +129,10 @@ impl Rest<'_> {
                     leaks.push(format!("{device} on {} serves nobody", gpu.address));
                 }
             }
+        }
+        for gpu in self.observed().gpus.values() {
+            let idle = gpu.instances.iter().flatten().filter(|(_, it)| it.used == Opened::No && it.profile.is_some());
+            leaks.extend(idle.map(|(id, _)| format!("GPU instance {id} of {} serves nobody", gpu.address)));
         }
         leaks
     }

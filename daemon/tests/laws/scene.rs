@@ -56,6 +56,12 @@ pub(super) enum Kind {
     VariantOneType,
     VariantMixedSize,
     VariantMig,
+    /// MIG where a GPU instance comes before its vGPU.
+    MigInstances,
+    /// NVIDIA's VFs, which are off until somebody enables them.
+    DormantVfs,
+    /// A parent of the kernel's sample mdevs: no PCI function, any mix within a budget.
+    Budget,
     FixedVfs,
     SrIov,
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headstart_core::gpu::{DeviceId, Opened, Vgpu};
+use headstart_core::gpu::{DeviceId, Gpu, Opened, Vgpu};
 use headstart_core::id::DomainUuid;
 use headstart_core::observed::{Attachment, Domain, Hostdev, Login, Observed, Power};
 use headstart_core::step::Step;
@@ -45,6 +45,10 @@ impl Witness<'_> {
             }
             Step::SetNumVfs { gpu, .. } if self.truth.gpus.get(gpu).is_some_and(|gpu| !gpu.vfs.is_empty()) => {
                 Some(object("VFs are on"))
+            }
+            Step::DestroyGpuInstance { gpu, instance } => {
+                let it = self.truth.gpus.get(gpu).and_then(|gpu| gpu.instances.as_ref()?.get(instance));
+                it.is_some_and(|it| it.used != Opened::No).then(|| object("something is on the GPU instance"))
             }
             Step::AttachHostdev { device, .. } if !self.named_by(*device).is_empty() => {
                 Some(object("a domain names the device"))
@@ -110,6 +114,14 @@ impl Witness<'_> {
                 harm.push(format!("{device} on {gpu} was taken away or changed"));
             }
         }
+        for (address, gpu) in &self.truth.gpus {
+            for (id, instance) in gpu.instances.iter().flatten().filter(|(_, it)| it.used != Opened::No) {
+                let now = after.gpus[address].instances.as_ref().and_then(|all| all.get(id));
+                if now.is_none_or(|now| (now.start, now.slots) != (instance.start, instance.slots)) {
+                    harm.push(format!("GPU instance {id} of {address} was changed under what is on it"));
+                }
+            }
+        }
         for (uuid, domain) in &self.truth.domains {
             let Some(now) = after.domains.get(uuid) else {
                 harm.push(format!("{} is gone", domain.name));
@@ -147,6 +159,12 @@ impl Witness<'_> {
                 changes.push(format!("{address}: {} VFs", now.vfs.len()));
                 continue;
             }
+            let places = |gpu: &Gpu| -> BTreeSet<(u32, u16, u16)> {
+                gpu.instances.iter().flatten().map(|(id, it)| (*id, it.start, it.slots)).collect()
+            };
+            let instances =
+                places(gpu).symmetric_difference(&places(now)).map(|(id, ..)| *id).collect::<BTreeSet<u32>>();
+            changes.extend(instances.iter().map(|id| format!("{address}: GPU instance {id}")));
             let identity = |(device, vgpu): (&DeviceId, &Vgpu)| (*device, (vgpu.profile.clone(), vgpu.start));
             let before: BTreeMap<_, _> = gpu.vgpus.iter().map(identity).collect();
             let now: BTreeMap<_, _> = now.vgpus.iter().map(identity).collect();

@@ -1,6 +1,6 @@
 //! What the steps on devices do to simulated boards.
 
-use headstart_core::gpu::{DeviceId, GpuState, Opened, Vgpu};
+use headstart_core::gpu::{DeviceId, GpuState, Interface, Opened, Vgpu};
 use headstart_core::id::{GpuId, ProfileName};
 use headstart_core::step::{Applied, FailureKind, StepError};
 
@@ -77,6 +77,10 @@ impl State {
         }
         if !gpu.vfs.is_empty() {
             return Err(conflict(format!("{}: {} VFs are enabled; only 0 can be changed", gpu.address, gpu.vfs.len())));
+        }
+        if gpu.interface != Interface::Vf && gpu.dormant_vfs == 0 {
+            let text = format!("{}: it has no VFs that could be enabled", gpu.address);
+            return Err(StepError { kind: FailureKind::Unsupported, text });
         }
         hardware::enable_vfs(gpu, vfs);
         Ok(Applied::Changed)
