@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: headstartd killed while it creates, attaches, starts, detaches and removes: each time it goes on, and nothing is left over
 # deadline: 300
-# todo: headstartd drives simulated hardware only
+# todo: not tried yet
 
 any_mdev() { [ -n "$(ls /sys/bus/mdev/devices)" ]; }
 
