@@ -370,7 +370,7 @@ impl<'a> Planner<'a> {
     /// Why a desktop cannot have an mdev: somebody else has its own, or would as soon as it were made.
     fn lost_mdev(&self, desktop: &Desktop) -> Option<String> {
         let device = DeviceId::Mdev(desktop.uuid.mdev());
-        let lost = |who: &str| Some(format!("{device}, which is its own, is in other hands: {who}"));
+        let lost = |who: &str| Some(format!("{device}, which is its own, is held by {who}"));
         let other = self.holders.get(&device).and_then(|names| names.iter().find(|uuid| **uuid != desktop.uuid));
         if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
             return lost(other.name.as_str());
@@ -388,7 +388,7 @@ impl<'a> Planner<'a> {
     /// open while the desktop is off.
     fn lost_device(&self, domain: &Domain) -> Option<String> {
         let device = our_hostdev(domain)?.device;
-        let lost = |who: &str| Some(format!("{device}, which it names, is in other hands: {who}"));
+        let lost = |who: &str| Some(format!("{device}, which it names, is held by {who}"));
         let other = self.holders.get(&device)?.iter().find(|uuid| **uuid != domain.uuid);
         if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
             return lost(other.name.as_str());

@@ -233,7 +233,7 @@ fn gpu_instances_before_vgpus() {
         desktop vm3 cold H100-1-10C off p=40%
         desktop vm4 cold H100-3-40C off p=30%
         ",
-        &expect![[r#"
+        &expect![[r"
             round 1
             * enable 20 VFs on 86
             round 2
@@ -262,6 +262,6 @@ fn gpu_instances_before_vgpus() {
             vm2: reserved -> 86 H100-3-40C at 0
             vm3: reserved -> 86 H100-1-10C at 5
             vm4: no-capacity
-        "#]],
+        "]],
     );
 }
