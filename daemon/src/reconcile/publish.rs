@@ -205,11 +205,18 @@ fn state(domain: &Domain, verdict: &Verdict, wanted: bool) -> &'static str {
         (Login::Waiting { .. }, _) => "waiting",
         (Login::Active { .. }, _) => "running",
         (_, Power::Starting) if hostdev.is_some() => "preparing",
-        _ if matches!(verdict.reason, Reason::Grace { .. }) => "grace",
+        _ if matches!(verdict.reason, Reason::Grace { .. } | Reason::Found { .. }) => "grace",
         _ if hostdev.is_some() && !wanted => "releasing",
         _ if hostdev.is_some_and(|h| h.attachment != Attachment::Attached) => "releasing",
         _ if is_ready(domain) => "ready",
         _ if wanted => "preparing",
+        _ if matches!(
+            verdict.reason,
+            Reason::NoCapacity { .. } | Reason::NotOffered { .. } | Reason::Outranked { .. }
+        ) =>
+        {
+            "waiting"
+        }
         (_, Power::Off) => "off",
         _ => "running",
     }

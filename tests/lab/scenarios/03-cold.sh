@@ -39,6 +39,7 @@ TOML
     headstart release office
     sleep 3
     expect "what is in use stays" guest_has office "$MBOCHS"
+    set_clock "2029-03-05 18:00"
     tell office logout
     wait_for 40 "it is shut down after the grace time" is_state office "shut off"
     wait_for 20 "its definition has no device any more" lacks_our_device office --inactive

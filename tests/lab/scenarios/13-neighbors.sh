@@ -5,14 +5,15 @@
 
 # Makes and removes mdevs of its own without a pause, until the file /run/enough is there.
 administrator() {
-    local uuid=$1 node
+    local uuid=$1 node=mdev_${1//-/_}_mbochs
     until [ -e /run/enough ]; do
         mdevctl start --uuid "$uuid" --parent mbochs --type mbochs-small
         mdevctl list
-        virsh nodedev-list --cap mdev
         mdevctl stop --uuid "$uuid"
-        printf '<device><parent>mbochs</parent><capability type="mdev"><type id="mbochs-small"/></capability></device>' > /run/node.xml
-        node=$(virsh nodedev-create /run/node.xml | sed -n 's/.*device \(mdev_[^ ]*\) created.*/\1/p')
+        # libvirt makes mdevs on parents that it knows, which are PCI functions; it knows and removes them on all.
+        mdevctl start --uuid "$uuid" --parent mbochs --type mbochs-small
+        until virsh nodedev-dumpxml "$node" > /dev/null 2>&1; do :; done
+        virsh nodedev-list --cap mdev
         virsh nodedev-destroy "$node"
     done
 }
