@@ -106,7 +106,9 @@ impl Course {
     pub(super) fn look(&mut self, hidden: &[Hidden]) -> Lap {
         let truth = self.built.sim.observe();
         let mut seen = truth.clone();
-        hidden.iter().for_each(|hidden| hidden.hide(&self.built, &mut seen));
+        for hidden in hidden {
+            hidden.hide(&self.built, &mut seen);
+        }
         let now = self.now();
         let (mut busy, quarantine) = self.memory.trouble.now(now);
         let in_flight = self.in_flight();
