@@ -329,6 +329,21 @@ async fn a_definition_from_elsewhere_gets_a_vf_and_keeps_it() {
 }
 
 #[tokio::test]
+async fn a_definition_with_an_mdev_gets_a_vf_where_there_are_no_mdevs() {
+    let gpu = "gpu 3b vfio-variant equal-size 8192 vfs=2\n A-4Q 4096 x2\n";
+    let mut running = start(&format!("{gpu}\n desktop vm1 live A-4Q off"), Mode::Armed);
+    running.first_round().await;
+    let told = running.asks(Operation::Restore, xml("vm1", own("vm1"))).await;
+    let vf = DeviceId::Vf("0000:3b:00.1".parse().unwrap());
+    let whole = "<hostdev mode='subsystem' type='pci' managed='no'>";
+    assert_eq!((told.allowed, told.xml), (true, xml("vm1", vf).replace("<hostdev type='pci'>", whole)));
+    assert_eq!(told.note, format!("{vf} of this host takes the place of {}", own("vm1")));
+    let told = running.asks(Operation::Prepare, xml("vm1", vf)).await;
+    assert_eq!((told.allowed, told.note.as_str()), (true, ""));
+    assert_eq!(running.applied(), ["set-vgpu-type"]);
+}
+
+#[tokio::test]
 async fn before_libvirt_has_told_of_any_domain_the_definition_is_enough() {
     let mut running = start(&format!("gap domains\n{GPU}"), Mode::Armed);
     running.first_round().await;

@@ -171,9 +171,10 @@ impl Reconcile {
         match self.answer(&pending.question, desktop.as_ref(), round) {
             Answer::Allow => Some(go_on(String::new())),
             _ if self.parts.settings.mode == Mode::Shadow => Some(go_on(String::new())),
-            Answer::Rewrite { from, to } => {
-                let Some(xml) = hook_xml::exchange(&pending.xml, from, to) else {
-                    return Some(self.missing(pending, desktop.as_ref(), "its definition cannot be changed"));
+            Answer::Rewrite { from, to, managed } => {
+                let Some(xml) = hook_xml::exchange(&pending.xml, from, to, managed) else {
+                    let why = format!("{to} cannot take the place of {from} in its definition");
+                    return Some(self.missing(pending, desktop.as_ref(), &why));
                 };
                 let starting = self.memory.starting.get_mut(&pending.question.domain.uuid);
                 let hostdevs = starting.into_iter().flat_map(|starting| &mut starting.domain.hostdevs);
