@@ -68,7 +68,12 @@ fn one(name: &str, blueprint: Blueprint, full: bool, table: &mut Table) -> anyho
     }
     let baseline = format!("reading each of its {} files", files.len());
     let baseline = Some((baseline.as_str(), Figure::new(median(plain), "ms")));
-    table.row(&format!("{PFS} PFs x {VFS} VFs, {name}"), Figure::new(median(looks), "ms"), Target::Below(MOST), baseline);
+    table.row(
+        &format!("{PFS} PFs x {VFS} VFs, {name}"),
+        Figure::new(median(looks), "ms"),
+        Target::Below(MOST),
+        baseline,
+    );
     Ok(())
 }
 
