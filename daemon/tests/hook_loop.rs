@@ -359,6 +359,32 @@ async fn before_libvirt_has_told_of_any_domain_the_definition_is_enough() {
 }
 
 #[tokio::test]
+async fn a_device_whose_profile_nobody_tells_is_not_made_and_says_what_to_do() {
+    let mut running = start(&format!("{GPU}\n desktop vm1 live A-4Q off\n desktop vm2 live A-4Q off"), Mode::Armed);
+    let silent = |more: &str| {
+        let desktop = format!("<h:desktop xmlns:h='https://headstart.dev/xmlns/desktop/1' {more}/>");
+        xml("vm1", own("vm1")).replace("<devices>", &format!("<metadata>{desktop}</metadata><devices>"))
+    };
+    running.host.change(|shown| {
+        let domain = shown.observed.domains.get_mut(&Scene::uuid("vm1")).unwrap();
+        domain.settings = Some(DesktopSettings::default());
+    });
+    running.first_round().await;
+    let why = format!(
+        "{} does not exist and cannot be made for vm1: no profile is set: name one in its metadata or in a [[desktop]] rule \
+         of the configuration; ",
+        own("vm1")
+    );
+    let told = running.asks(Operation::Prepare, silent("")).await;
+    assert_eq!((told.allowed, told.note), (true, format!("{why}the start is not refused")));
+    // Also then it may be wished that it rather does not start.
+    let told = running.asks(Operation::Prepare, silent("missing-gpu='block'")).await;
+    let block = "its setting missing-gpu = \"block\" lets vm1 not start without its GPU";
+    assert_eq!((told.allowed, told.note), (false, format!("{why}{block}")));
+    assert_eq!(running.applied().len(), 0);
+}
+
+#[tokio::test]
 async fn what_is_no_domain_goes_on_with_a_note() {
     let mut running = start(GPU, Mode::Armed);
     running.first_round().await;

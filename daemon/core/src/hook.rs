@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::desktop::{AttachMode, Desktop, MissingGpu};
+use crate::desktop::{AttachMode, BadDesktop, Desktop, MissingGpu};
 use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Tenant, Vgpu};
-use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName};
+use crate::id::{DesktopName, DomainUuid, GpuId, PciAddress, ProfileName};
 use crate::observed::{Domain, Observed, Tenure, tenure};
 use crate::plan::Quarantine;
 use crate::step::{Step, Want, our_hostdev};
@@ -42,8 +42,8 @@ pub struct Question {
 pub struct Case<'a> {
     /// What is asked.
     pub question: &'a Question,
-    /// The domain as a desktop; none: it is not managed.
-    pub desktop: Option<&'a Desktop>,
+    /// The domain as a desktop; none: it does not opt in; an error: it does, and cannot be managed.
+    pub desktop: Result<Option<&'a Desktop>, &'a BadDesktop>,
     /// What the plan wants it to have, if anything.
     pub want: Option<&'a Want>,
     /// The host as it was seen last.
@@ -83,10 +83,10 @@ pub enum Answer {
     Missing(String),
 }
 
-/// Whether a start goes on without the device that cannot be had: none if it does, else why not.
-pub fn refusal(desktop: Option<&Desktop>, why: &str) -> Option<String> {
-    let desktop = desktop.filter(|desktop| desktop.missing_gpu == MissingGpu::Block)?;
-    Some(format!("{why}; its setting missing-gpu = \"block\" lets {} not start without its GPU", desktop.name))
+/// Whether a domain with this setting starts without the device that cannot be had: none if it does, else why not.
+pub fn refusal(domain: &DesktopName, missing_gpu: MissingGpu, why: &str) -> Option<String> {
+    let refused = format!("{why}; its setting missing-gpu = \"block\" lets {domain} not start without its GPU");
+    (missing_gpu == MissingGpu::Block).then_some(refused)
 }
 
 /// Works out the answer.
@@ -95,19 +95,25 @@ pub fn answer(case: &Case<'_>) -> Answer {
     let Some(hostdev) = our_hostdev(domain) else {
         return match case.desktop {
             // Whoever is plugged live runs without a device until then.
-            Some(desktop) if desktop.attach != AttachMode::Live => {
+            Ok(Some(desktop)) if desktop.attach != AttachMode::Live => {
                 Answer::Missing("its definition names no device of headstart".into())
             }
             _ => Answer::Allow,
         };
     };
-    let Some(desktop) = case.desktop else {
-        return match case.question.operation {
-            Operation::Prepare if case.observed.gpu_of(hostdev.device).is_none() => {
-                Answer::Missing(format!("{} does not exist, and {} is not managed here", hostdev.device, domain.name))
-            }
-            _ => Answer::Allow,
-        };
+    let desktop = match case.desktop {
+        Ok(Some(desktop)) => desktop,
+        _ if case.question.operation != Operation::Prepare => return Answer::Allow,
+        _ if case.observed.gpu_of(hostdev.device).is_some() => return Answer::Allow,
+        Ok(None) => {
+            let why = format!("{} does not exist, and {} is not managed here", hostdev.device, domain.name);
+            return Answer::Missing(why);
+        }
+        // What it had before is no answer: the history knows reservations, not what somebody made it of since.
+        Err(why) => {
+            let why = format!("{} does not exist and cannot be made for {}: {why}", hostdev.device, domain.name);
+            return Answer::Missing(why);
+        }
     };
     match (case.question.operation, hostdev.device) {
         (Operation::Prepare, device) => case.prepare(desktop, device),

@@ -31,7 +31,7 @@ fn asks(scene: &str, in_flight: &[Step], questions: &[&str], expected: &Expect) 
         let desktop = scene.desktops.get(&uuid);
         let case = Case {
             question: &asked,
-            desktop,
+            desktop: Ok(desktop),
             want: plan.desired.wants.get(&uuid),
             observed: &scene.observed,
             managed: &managed,
@@ -57,10 +57,13 @@ fn asks(scene: &str, in_flight: &[Step], questions: &[&str], expected: &Expect) 
                 scene.step_text(&step)
             }
             Answer::Wait { why, changing } => format!("wait{}: {why}", if changing { ", changing" } else { "" }),
-            Answer::Missing(why) => match refusal(desktop, &why) {
-                Some(why) => format!("no: {why}"),
-                None => format!("go on without: {why}"),
-            },
+            Answer::Missing(why) => {
+                match refusal(&asked.domain.name, desktop.map(|desktop| desktop.missing_gpu).unwrap_or_default(), &why)
+                {
+                    Some(why) => format!("no: {why}"),
+                    None => format!("go on without: {why}"),
+                }
+            }
         };
         writeln!(text, "{question}: {}", answered.replace(&uuid.mdev().to_string(), "OWN")).unwrap();
     }
