@@ -57,7 +57,8 @@ impl Course {
         course
     }
 
-    /// A daemon that was killed: all it knows is on the host and in the history, which tells of sessions that a broker reported.
+    /// A daemon that was killed: all it knows is on the host and in the history, which tells of sessions that a broker reported, and of
+    /// requests that stand.
     pub(super) fn forget(&mut self) {
         let mut history = self.history.clone();
         // Who is really still there, the next look shows.
@@ -67,7 +68,9 @@ impl Course {
                 history.session_ended(&subject, self.now());
             }
         }
+        let standing = std::mem::take(&mut self.memory.standing);
         self.memory = Memory::new(history, Model::default());
+        self.memory.standing = standing;
         for (name, uuid) in &self.built.desktops {
             if let Some(since) = self.reported.get(uuid) {
                 self.memory.reported.insert(name.clone(), Reported { since: *since, user: None });
