@@ -199,6 +199,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     memory.subjects = subjects;
     memory.leads = learning::learn_leads(store.path(), clock.now())?;
     memory.reported = learning::still_reported(store.open_sessions(), clock.now());
+    memory.standing = learning::still_wished(store.wishes(), clock.now());
 
     let (status, shown) = watch::channel(Arc::default());
     let (decisions, told) = broadcast::channel(DECISIONS);

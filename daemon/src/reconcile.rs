@@ -118,6 +118,8 @@ pub struct Reconcile {
     news: News,
     announced_end: bool,
     hooks: Hooks,
+    /// Requests as they are on disk.
+    kept: BTreeMap<DomainUuid, Standing>,
     /// What came while the host was being looked at and can wait until that is over.
     put_by: VecDeque<Wake>,
 }
@@ -136,6 +138,7 @@ impl Reconcile {
     pub fn new(parts: Parts, memory: Memory) -> Self {
         let now = parts.clock.now();
         let next_fit = next_at(parts.refit_at, &parts.settings, now);
+        let kept = memory.standing.clone();
         Self {
             parts,
             memory,
@@ -150,6 +153,7 @@ impl Reconcile {
             news: News::default(),
             announced_end: false,
             hooks: Hooks::default(),
+            kept,
             put_by: VecDeque::new(),
         }
     }
@@ -188,6 +192,7 @@ impl Reconcile {
                 }
             }
             tracing::trace!(again, "next round");
+            self.keep_wishes();
             self.settle_hooks(&round);
             // Whoever has an answer now gets it before the next look keeps this thread busy: libvirt waits.
             tokio::task::yield_now().await;
@@ -206,6 +211,7 @@ impl Reconcile {
         let busy = self.busy();
         let mut round = self.memory.round(&self.parts.settings, observed, &busy, now);
         self.record(&round);
+        self.keep_wishes();
         self.tell(&round);
         if self.parts.settings.mode == Mode::Shadow || !self.holds.is_empty() {
             round.steps.clear();
@@ -457,6 +463,24 @@ impl Reconcile {
             Message::Reconcile => {}
             Message::HistoryImported => self.learn_again(),
         }
+    }
+
+    /// Writes down what is asked for now, so that the next run knows: what was answered holds though the daemon is killed. That a start
+    /// is taken as a request counts once the domain is seen to run: until then nobody would take it back.
+    fn keep_wishes(&mut self) {
+        if self.kept == self.memory.standing {
+            return;
+        }
+        let begun = |domain: &DomainUuid| self.memory.starting.get(domain).is_some_and(|starting| starting.asked);
+        let now: BTreeMap<DomainUuid, Standing> =
+            self.memory.standing.iter().filter(|(domain, _)| !begun(domain)).map(|(d, s)| (*d, s.clone())).collect();
+        for (domain, standing) in now.iter().filter(|(domain, standing)| self.kept.get(domain) != Some(standing)) {
+            self.parts.store.record(Record::Wished { domain: *domain, standing: standing.clone() });
+        }
+        for domain in self.kept.keys().filter(|domain| !now.contains_key(domain)) {
+            self.parts.store.record(Record::WishEnded { domain: *domain });
+        }
+        self.kept = now;
     }
 
     /// The history on disk has changed: read it again on a worker thread, and fit the model.

@@ -12,6 +12,8 @@ pub(super) struct Identities {
     names: BTreeMap<(&'static str, String), String>,
 }
 
+/// Programs that are found at devices and tell of nobody.
+const PROGRAMS: [&str; 3] = ["qemu", "nvidia", "Xorg"];
 /// Length of a UUID and of a MAC address as text.
 const UUID: usize = 36;
 const MAC: usize = 17;
@@ -72,8 +74,14 @@ impl Identities {
     pub(super) fn file(&mut self, path: &str, bytes: &[u8]) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(bytes) else { return Vec::new() };
         if path.ends_with("/vm_name") {
-            let name = text.trim();
-            return if name.is_empty() { bytes.to_vec() } else { format!("{}\n", self.name("vm", name)).into_bytes() };
+            // The argument of QEMU's `-name`; what stands behind the name may be somebody's choice as well.
+            let (guest, name) = text.trim().strip_prefix("guest=").map_or(("", text.trim()), |name| ("guest=", name));
+            let name = name.split(',').next().unwrap_or_default();
+            let new = if name.is_empty() { String::new() } else { self.name("vm", name) };
+            return format!("{guest}{new}\n").into_bytes();
+        }
+        if path.ends_with("/comm") && !PROGRAMS.iter().any(|program| text.starts_with(program)) {
+            return format!("{}\n", self.name("program", text.trim())).into_bytes();
         }
         self.replace(text).into_bytes()
     }
