@@ -10,14 +10,14 @@ mod news;
 mod publish;
 pub mod trouble;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_core::forecast::Model;
 use headstart_core::history::History;
-use headstart_core::id::DesktopName;
+use headstart_core::id::{DesktopName, DomainUuid};
 use headstart_core::plan::Standing;
 use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError};
 use headstart_core::track::{Happened, Outcome};

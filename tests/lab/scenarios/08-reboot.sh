@@ -8,7 +8,6 @@ count=/var/lib/lab/reboots
 
 scenario() {
     echo 0 > "$count"
-    # A request is forgotten at a reboot; what the history says is not.
     set_clock "2029-03-05 06:00"
     define_desktop office autostart=yes
     arm << 'TOML'
