@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: after a reboot, and after a power cut, a desktop that starts with the host finds its mdev made by the hook
 # deadline: 240
-# todo: not tried yet
+# takes: 280
 
 # How many reboots are behind us.
 count=/var/lib/lab/reboots
