@@ -12,7 +12,9 @@ scenario() {
     opt_in studio attach=live profile=mbochs-small
     opt_in other attach=live profile=mbochs-small
     start_desktop studio
+    # Else it would be shut down for its device after a minute.
     arm << 'TOML'
+shut-down-after-logout = false
 [[gpu]]
 address = "mbochs"
 TOML
