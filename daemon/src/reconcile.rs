@@ -6,21 +6,20 @@
 mod hooks;
 pub mod learning;
 pub mod memory;
+mod news;
 mod publish;
 pub mod trouble;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headstart_core::desktop::Desktop;
 use headstart_core::forecast::Model;
 use headstart_core::history::History;
 use headstart_core::id::{DesktopName, DomainUuid};
-use headstart_core::plan::{Reason, Standing};
-use headstart_core::request::Way;
-use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError, our_hostdev};
+use headstart_core::plan::Standing;
+use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError};
 use headstart_core::track::{Happened, Outcome};
 use headstart_core::unit::{Span, Time};
 use jiff::civil;
@@ -37,7 +36,8 @@ use crate::store::{self, Record, Source, Store};
 use crate::systemd::Systemd;
 use hooks::Hooks;
 use learning::Subjects;
-use memory::{Memory, Reported, Round, Settings, is_news};
+use memory::{Memory, Reported, Round, Settings};
+use news::{Change, News, Told};
 
 /// A look at the host that takes longer is given up; its domain list counts as not seen. libvirt's own keepalive is 15 s.
 const LOOK_DEADLINE: Duration = Duration::from_secs(20);
@@ -114,10 +114,8 @@ pub struct Reconcile {
     next_fit: Time,
     holds: Vec<Hold>,
     next_cookie: u32,
-    verdicts: BTreeMap<DomainUuid, Reason>,
     rounds: u64,
-    /// What was wrong in the last look, so that the journal tells of each thing once.
-    problems: BTreeSet<String>,
+    news: News,
     announced_end: bool,
     hooks: Hooks,
     /// Requests as they are on disk.
@@ -151,9 +149,8 @@ impl Reconcile {
             next_fit,
             holds: Vec::new(),
             next_cookie: 1,
-            verdicts: BTreeMap::new(),
             rounds: 0,
-            problems: BTreeSet::new(),
+            news: News::default(),
             announced_end: false,
             hooks: Hooks::default(),
             kept,
@@ -609,7 +606,7 @@ impl Reconcile {
                 }
                 Happened::Detached { used } => {
                     if !used {
-                        let evicted = matches!(self.verdicts.get(uuid), Some(Reason::Outranked { .. }));
+                        let evicted = self.news.was_outranked(*uuid);
                         let outcome = if evicted { store::Outcome::Evicted } else { store::Outcome::Wasted };
                         self.parts.store.record(Record::ReservationEnded {
                             desktop: name.clone(),
@@ -624,39 +621,17 @@ impl Reconcile {
         }
     }
 
-    /// Tells people what is newly decided: one line each.
+    /// Tells people what is new: one line each.
     fn tell(&mut self, round: &Round) {
-        let problems: BTreeSet<String> = round.problems.iter().map(ToString::to_string).collect();
-        for problem in problems.difference(&self.problems) {
-            tracing::warn!("{problem}");
-        }
-        for problem in self.problems.difference(&problems) {
-            tracing::info!("no longer: {problem}");
-        }
-        self.problems = problems;
-        let mut news = Vec::new();
-        for (uuid, verdict) in &round.plan.verdicts {
-            let before = self.verdicts.get(uuid);
-            let Some(desktop) = round.desktops.get(uuid) else { continue };
-            if is_news(before, &verdict.reason) {
-                // What is said at login, logout and detachment is not said twice.
-                let said = matches!(verdict.reason, Reason::InUse | Reason::Arriving | Reason::Grace { .. });
-                let nothing = matches!(verdict.reason, Reason::BelowTake { .. })
-                    && !matches!(before, Some(Reason::NoCapacity { .. } | Reason::Outranked { .. }));
-                if !said && !nothing {
-                    let held = round.observed.domains.get(uuid).is_some_and(|domain| our_hostdev(domain).is_some());
-                    news.push((
-                        desktop.name.clone(),
-                        what(&verdict.reason, verdict.offer.way, held),
-                        sentence(verdict, desktop),
-                    ));
-                }
+        for change in self.news.problems(&round.problems) {
+            match change {
+                Change::Begun(problem) => tracing::warn!("{problem}"),
+                Change::Ended(problem) => tracing::info!("no longer: {problem}"),
             }
         }
-        for (name, what, why) in news {
-            self.decide(round.now, Some(&name), what, &why);
+        for Told { desktop, what, why } in self.news.decisions(round) {
+            self.decide(round.now, Some(&desktop), what, &why);
         }
-        self.verdicts = round.plan.verdicts.iter().map(|(uuid, verdict)| (*uuid, verdict.reason.clone())).collect();
     }
 
     /// One decision: to the journal, to the history, to the bus.
@@ -694,31 +669,6 @@ impl Reconcile {
         let status = publish::status(&self.memory, &self.parts.settings, round, &around);
         self.parts.systemd.say(&status);
         self.parts.status.send_replace(Arc::new(status));
-    }
-}
-
-/// What a new reason means, in a word or two.
-fn what(reason: &Reason, way: Way, held: bool) -> &'static str {
-    match reason {
-        Reason::Reserved { .. } if held => "keep",
-        Reason::Reserved { .. } => "reserve",
-        Reason::Waiting { .. } if way == Way::Queued => "queued",
-        Reason::Waiting { .. } => "on demand",
-        Reason::MinimumHold { .. } => "keep",
-        Reason::BelowRelease { .. } | Reason::Outranked { .. } => "give back",
-        Reason::NoCapacity { .. } | Reason::NotOffered { .. } => "waits",
-        Reason::BelowTake { .. } => "not reserved",
-        _ => reason.word(),
-    }
-}
-
-fn sentence(verdict: &headstart_core::plan::Verdict, desktop: &Desktop) -> String {
-    let sentence = verdict.reason.sentence(&desktop.time_zone);
-    match (&verdict.offer.gpu, &verdict.offer.profile) {
-        (Some(gpu), Some(profile)) if matches!(verdict.reason, Reason::Reserved { .. } | Reason::Waiting { .. }) => {
-            format!("{profile} on {gpu}: {sentence}")
-        }
-        _ => sentence,
     }
 }
 
