@@ -180,7 +180,9 @@ fn follow_device(track: &mut Track, domain: &Domain, now: Time, first_look: bool
         }
         say(Happened::Attached { device: hostdev.device });
     }
-    if !is_ready(domain) {
+    if matches!(domain.power, Power::Unknown(_)) {
+        // Unknown is not over.
+    } else if !is_ready(domain) {
         track.ready_since = None;
     } else if track.ready_since.is_none() {
         track.ready_since = Some(now);

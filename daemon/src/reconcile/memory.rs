@@ -172,6 +172,7 @@ impl Memory {
         let mut problems = std::mem::take(&mut observed.problems);
         let desktops = resolve_all(settings, &observed, &mut problems);
         self.merge_presence(&mut observed, &desktops);
+        self.end_served_wishes(&observed);
         let leads = self.leads.all(&desktops, &settings.policy);
         let shadow = (settings.mode == Mode::Shadow).then_some(&leads);
         let happened = follow(&mut self.tracks, &desktops, &observed, &settings.policy, shadow, now);
@@ -292,6 +293,16 @@ impl Memory {
             domain.power = Power::Starting;
             domain.hostdevs.clone_from(&told.hostdevs);
         }
+    }
+
+    /// A desktop was up with the device that it had been asked for, and is off: whoever did that wants no start.
+    fn end_served_wishes(&mut self, observed: &Observed) {
+        let tracks = &self.tracks;
+        self.standing.retain(|uuid, standing| {
+            let was_up = tracks.get(uuid).is_some_and(|track| track.ready_since.is_some());
+            let is_off = observed.domains.get(uuid).is_some_and(|domain| domain.power == Power::Off);
+            !(was_up && is_off) || standing.wish.preallocation == Preallocation::Decline
+        });
     }
 
     /// Who is where, by all that is told.

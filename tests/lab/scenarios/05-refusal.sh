@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: a guest that never answers the unplug keeps its device, nothing hangs, and the device goes when the guest is off
 # deadline: 150
-# todo: not tried yet
+# takes: 100
 
 # Threads that wait in the kernel and cannot be killed: what a premature write to `remove` would leave.
 stuck() { grep -l '^State:.D' /proc/"$(daemon_pid)"/task/*/status; }

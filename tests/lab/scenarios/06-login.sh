@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: logins are seen through the guest agent, and through a graphics client where there is no agent
 # deadline: 150
-# todo: not tried yet
+# takes: 90
 
 # A VNC client as far as libvirt can see: protocol version, no authentication, shared. Leaves its connection as $vnc.
 connect_vnc() {

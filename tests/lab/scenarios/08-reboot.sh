@@ -1,14 +1,13 @@
 # shellcheck shell=bash
 # about: after a reboot, and after a power cut, a desktop that starts with the host finds its mdev made by the hook
 # deadline: 240
-# todo: not tried yet
+# takes: 280
 
 # How many reboots are behind us.
 count=/var/lib/lab/reboots
 
 scenario() {
     echo 0 > "$count"
-    # A request is forgotten at a reboot; what the history says is not.
     set_clock "2029-03-05 06:00"
     define_desktop office autostart=yes
     arm << 'TOML'

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: headstartd killed while it creates, attaches, starts, detaches and removes: each time it goes on, and nothing is left over
 # deadline: 300
-# todo: not tried yet
+# takes: 250
 
 any_mdev() { [ -n "$(ls /sys/bus/mdev/devices)" ]; }
 
@@ -19,7 +19,6 @@ user = "ada"
 profile = "mbochs-small"
 attach = "cold"
 TOML
-    # Without a forecast only requests decide, and they are an input that a killed daemon forgets: history makes it want office.
     set_clock "2029-03-05 08:40"
     past_logins ada office 09:00
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: two desktops want the one vGPU that fits: the higher priority has it, the other is told why it waits
 # deadline: 150
-# todo: not tried yet
+# takes: 120
 
 scenario() {
     # Three large ones of somebody else leave room for one.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: mdevs, virtual functions and domains of others survive all that headstart does beside them
 # deadline: 150
-# todo: not tried yet
+# takes: 200
 
 scenario() {
     set_vfs 3

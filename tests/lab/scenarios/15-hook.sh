@@ -1,16 +1,16 @@
 # shellcheck shell=bash
 # about: with the daemon stopped, hung or slow, desktops start and stop all the same; what the hook costs, in ms
 # deadline: 150
-# todo: not tried yet
+# takes: 120
 
 HOOK=/etc/libvirt/hooks/qemu.d/50-headstart
 
 start_and_stop() { virsh --quiet start --paused office && virsh --quiet destroy office; }
 
-# The least of five starts and stops: what a loaded host adds is not the hook's.
+# The least of two starts and stops: what a loaded host adds is not the hook's.
 least() {
     local least=999999 this
-    for _ in 1 2 3 4 5; do
+    for _ in 1 2; do
         this=$(milliseconds start_and_stop)
         [ "$this" -ge "$least" ] || least=$this
     done
@@ -30,7 +30,6 @@ attach = "request"
 TOML
     # libvirtd looks for hooks when it starts; the package told it.
     local with stopped without hung
-    least > /dev/null
     with=$(least)
     systemctl stop headstartd
     stopped=$(least)

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: create and attach through headstart take at most 1.15 times what they take by hand
 # deadline: 200
-# todo: not tried yet
+# takes: 150
 
 # How often each is done; the median counts.
 ROUNDS=7
