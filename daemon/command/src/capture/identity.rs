@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use headstart_core::id::{DomainUuid, MdevUuid};
 
+use super::process::GUEST;
+
 /// Who was met, and what they are called now.
 #[derive(Debug, Default)]
 pub(super) struct Identities {
@@ -79,6 +81,9 @@ impl Identities {
             let name = name.split(',').next().unwrap_or_default();
             let new = if name.is_empty() { String::new() } else { self.name("vm", name) };
             return format!("{guest}{new}\n").into_bytes();
+        }
+        if let Some(guest) = text.strip_prefix(GUEST).filter(|_| path.ends_with("/cmdline")) {
+            return format!("{GUEST}{}\0", self.name("vm", guest.trim_end_matches('\0'))).into_bytes();
         }
         if path.ends_with("/comm") && !PROGRAMS.iter().any(|program| text.starts_with(program)) {
             return format!("{}\n", self.name("program", text.trim())).into_bytes();

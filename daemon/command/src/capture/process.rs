@@ -1,4 +1,5 @@
-//! Who has a device open, as `/proc` shows it: process, program and the device's file, and nothing else that a process is or does.
+//! Who has a device open, as `/proc` shows it: process, program, the guest of a QEMU, and the device's file; nothing else that a process
+//! is or does.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +8,9 @@ use super::{Entry, Tree};
 
 /// Device files that headstart looks for: VFIO groups and cdevs, render nodes, NVIDIA's.
 const DEVICES: [&str; 3] = ["/dev/vfio/", "/dev/dri/", "/dev/nvidia"];
+
+/// What stands before the name of a guest in the command that libvirt starts its QEMU with.
+pub(super) const GUEST: &str = "-name\0guest=";
 
 /// Reads all processes.
 pub(super) fn read(root: &Path, tree: &mut Tree) {
@@ -22,6 +26,10 @@ pub(super) fn read(root: &Path, tree: &mut Tree) {
                 let comm = format!("proc/{process}/comm");
                 let name = fs::read(root.join(&comm)).unwrap_or_default();
                 tree.entries.insert(comm, Entry::File(name));
+                let command = format!("proc/{process}/cmdline");
+                if let Some(guest) = guest(&fs::read(root.join(&command)).unwrap_or_default()) {
+                    tree.entries.insert(command, Entry::File(format!("{GUEST}{guest}\0").into_bytes()));
+                }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) => shut += 1,
@@ -30,6 +38,13 @@ pub(super) fn read(root: &Path, tree: &mut Tree) {
     if shut > 0 {
         tree.unread.push(format!("the open files of {shut} processes: run it as root to have them"));
     }
+}
+
+/// The guest that a command starts.
+fn guest(command: &[u8]) -> Option<String> {
+    let command = String::from_utf8_lossy(command);
+    let (_, name) = command.split_once(GUEST)?;
+    name.split(['\0', ',']).next().map(str::to_owned)
 }
 
 /// The devices that a process has open.

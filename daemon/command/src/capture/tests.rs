@@ -38,6 +38,7 @@ fn host() -> TempDir {
         put(root, &format!("proc/{process}/environ"), "SECRET");
         link(root, &format!("proc/{process}/fd/3"), file);
     }
+    put(root, "proc/8/cmdline", "/usr/bin/qemu\0-name\0guest=zoe-laptop,process=zoe\0-uuid\0SECRET\0");
     put(root, "usr/share/nvidia/vgpu/vgpuConfig.xml", "<vgpuconfig/>");
     for (file, text) in
         [("class", "0x030200\n"), ("vendor", "0x10de\n"), ("device", "0x2235\n"), ("sriov_totalvfs", "32\n")]
@@ -124,6 +125,7 @@ fn what_is_taken_is_what_is_looked_at() {
         capture.txt
         etc/libvirt/qemu/vm1.xml
         proc
+        proc/8/cmdline
         proc/8/comm
         proc/8/fd/3
         proc/driver/nvidia/gpus/0000:3b:00.0/information
@@ -217,6 +219,7 @@ fn nobody_can_be_recognised_and_what_belongs_together_still_does() {
     "]]
     .assert_eq(text(&tree, "etc/libvirt/qemu/vm1.xml"));
     assert_eq!(text(&tree, &PF.replace(":3b:00.0", ":3b:00.4/nvidia/vm_name")), "guest=vm1\n", "the same domain");
+    assert_eq!(text(&tree, "proc/8/cmdline"), "-name\0guest=vm1\0", "and its process");
     let uuid: DomainUuid = "00000000-0000-4000-8000-000000000001".parse().unwrap();
     let mdev = format!("sys/devices/virtual/mbochs/mbochs/{}/remove", uuid.mdev());
     assert_eq!(text(&tree, &mdev), "1", "its mdev is still the one that headstart would make for it");

@@ -132,7 +132,10 @@ fn as_captured(gpus: BTreeMap<GpuId, Gpu>, names: &[(MdevUuid, MdevUuid)], stran
         DeviceId::Vf(_) => device,
     };
     let vm = |opened| match opened {
-        Opened::By(who) if who == "zoe-laptop" => Opened::By("vm2".into()),
+        Opened::By(who) => {
+            let numbered = [("max-desk", "vm1"), ("zoe-laptop", "vm2"), ("zoe-other", "vm3")];
+            Opened::By(numbered.iter().fold(who, |who, (name, vm)| who.replace(name, vm)))
+        }
         opened => opened,
     };
     let mut gpus = gpus;
