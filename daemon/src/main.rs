@@ -228,6 +228,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     if is_real {
         tokio::spawn(monitor::watch(to_loop));
     }
+    let still = connection.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let service = async {
@@ -247,5 +248,6 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     };
     systemd::stopping();
     store.close().await;
+    bus::leave(&still).await;
     result
 }
