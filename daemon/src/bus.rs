@@ -39,6 +39,8 @@ pub use port::{Candidate, Format, HistoryPort, HostPort, Import, Imported, Pendi
 pub const NAME: &str = "org.headstart1";
 /// The object of the manager and of the object manager; all others lie below it.
 pub const ROOT: &str = "/org/headstart1";
+/// The bus may have ended before us.
+const GOODBYE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Which bus to serve on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,6 +201,13 @@ pub async fn publish(connection: Connection, mut ports: Ports) -> Result<Service
 /// Those of both.
 pub async fn serve(connection: Connection, ports: Ports) -> Result<(), ServeError> {
     publish(connection, ports).await?.run().await
+}
+
+/// Gives the name back. Whoever waits for an answer gets it before: it is on its way when the bus says that the name is free.
+pub async fn leave(connection: &Connection) {
+    if !matches!(tokio::time::timeout(GOODBYE, connection.release_name(NAME)).await, Ok(Ok(_))) {
+        tracing::debug!("the bus did not take the name back");
+    }
 }
 
 impl Service {

@@ -199,6 +199,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     memory.subjects = subjects;
     memory.leads = learning::learn_leads(store.path(), clock.now())?;
     memory.reported = learning::still_reported(store.open_sessions(), clock.now());
+    memory.standing = learning::still_wished(store.wishes(), clock.now());
 
     let (status, shown) = watch::channel(Arc::default());
     let (decisions, told) = broadcast::channel(DECISIONS);
@@ -227,6 +228,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     if is_real {
         tokio::spawn(monitor::watch(to_loop));
     }
+    let still = connection.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let service = async {
@@ -246,5 +248,6 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     };
     systemd::stopping();
     store.close().await;
+    bus::leave(&still).await;
     result
 }

@@ -7,21 +7,20 @@ mod hooks;
 pub mod learning;
 pub mod memory;
 pub mod model_file;
+mod news;
 mod publish;
 pub mod trouble;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headstart_core::desktop::Desktop;
 use headstart_core::forecast::Model;
 use headstart_core::history::History;
 use headstart_core::id::{DesktopName, DomainUuid};
-use headstart_core::plan::{Reason, Standing};
-use headstart_core::request::Way;
-use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError, our_hostdev};
+use headstart_core::plan::Standing;
+use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError};
 use headstart_core::track::{Happened, Outcome};
 use headstart_core::unit::{Span, Time};
 use jiff::civil;
@@ -38,7 +37,8 @@ use crate::store::{self, Record, Source, Store};
 use crate::systemd::Systemd;
 use hooks::Hooks;
 use learning::Subjects;
-use memory::{Memory, Reported, Round, Settings, is_news};
+use memory::{Memory, Reported, Round, Settings};
+use news::{Change, News, Told};
 
 /// A look at the host that takes longer is given up; its domain list counts as not seen. libvirt's own keepalive is 15 s.
 const LOOK_DEADLINE: Duration = Duration::from_secs(20);
@@ -115,12 +115,12 @@ pub struct Reconcile {
     next_fit: Time,
     holds: Vec<Hold>,
     next_cookie: u32,
-    verdicts: BTreeMap<DomainUuid, Reason>,
     rounds: u64,
-    /// What was wrong in the last look, so that the journal tells of each thing once.
-    problems: BTreeSet<String>,
+    news: News,
     announced_end: bool,
     hooks: Hooks,
+    /// Requests as they are on disk.
+    kept: BTreeMap<DomainUuid, Standing>,
     /// What came while the host was being looked at and can wait until that is over.
     put_by: VecDeque<Wake>,
 }
@@ -139,6 +139,7 @@ impl Reconcile {
     pub fn new(parts: Parts, memory: Memory) -> Self {
         let now = parts.clock.now();
         let next_fit = next_at(parts.refit_at, &parts.settings, now);
+        let kept = memory.standing.clone();
         Self {
             parts,
             memory,
@@ -149,11 +150,11 @@ impl Reconcile {
             next_fit,
             holds: Vec::new(),
             next_cookie: 1,
-            verdicts: BTreeMap::new(),
             rounds: 0,
-            problems: BTreeSet::new(),
+            news: News::default(),
             announced_end: false,
             hooks: Hooks::default(),
+            kept,
             put_by: VecDeque::new(),
         }
     }
@@ -192,6 +193,7 @@ impl Reconcile {
                 }
             }
             tracing::trace!(again, "next round");
+            self.keep_wishes();
             self.settle_hooks(&round);
             // Whoever has an answer now gets it before the next look keeps this thread busy: libvirt waits.
             tokio::task::yield_now().await;
@@ -210,6 +212,7 @@ impl Reconcile {
         let busy = self.busy();
         let mut round = self.memory.round(&self.parts.settings, observed, &busy, now);
         self.record(&round);
+        self.keep_wishes();
         self.tell(&round);
         if self.parts.settings.mode == Mode::Shadow || !self.holds.is_empty() {
             round.steps.clear();
@@ -463,6 +466,24 @@ impl Reconcile {
         }
     }
 
+    /// Writes down what is asked for now, so that the next run knows: what was answered holds though the daemon is killed. That a start
+    /// is taken as a request counts once the domain is seen to run: until then nobody would take it back.
+    fn keep_wishes(&mut self) {
+        if self.kept == self.memory.standing {
+            return;
+        }
+        let begun = |domain: &DomainUuid| self.memory.starting.get(domain).is_some_and(|starting| starting.asked);
+        let now: BTreeMap<DomainUuid, Standing> =
+            self.memory.standing.iter().filter(|(domain, _)| !begun(domain)).map(|(d, s)| (*d, s.clone())).collect();
+        for (domain, standing) in now.iter().filter(|(domain, standing)| self.kept.get(domain) != Some(standing)) {
+            self.parts.store.record(Record::Wished { domain: *domain, standing: standing.clone() });
+        }
+        for domain in self.kept.keys().filter(|domain| !now.contains_key(domain)) {
+            self.parts.store.record(Record::WishEnded { domain: *domain });
+        }
+        self.kept = now;
+    }
+
     /// The history on disk has changed: read it again on a worker thread, and fit the model.
     fn learn_again(&mut self) {
         let (path, subjects) = (self.parts.store.path().to_path_buf(), self.memory.subjects.clone());
@@ -586,7 +607,7 @@ impl Reconcile {
                 }
                 Happened::Detached { used } => {
                     if !used {
-                        let evicted = matches!(self.verdicts.get(uuid), Some(Reason::Outranked { .. }));
+                        let evicted = self.news.was_outranked(*uuid);
                         let outcome = if evicted { store::Outcome::Evicted } else { store::Outcome::Wasted };
                         self.parts.store.record(Record::ReservationEnded {
                             desktop: name.clone(),
@@ -601,39 +622,17 @@ impl Reconcile {
         }
     }
 
-    /// Tells people what is newly decided: one line each.
+    /// Tells people what is new: one line each.
     fn tell(&mut self, round: &Round) {
-        let problems: BTreeSet<String> = round.problems.iter().map(ToString::to_string).collect();
-        for problem in problems.difference(&self.problems) {
-            tracing::warn!("{problem}");
-        }
-        for problem in self.problems.difference(&problems) {
-            tracing::info!("no longer: {problem}");
-        }
-        self.problems = problems;
-        let mut news = Vec::new();
-        for (uuid, verdict) in &round.plan.verdicts {
-            let before = self.verdicts.get(uuid);
-            let Some(desktop) = round.desktops.get(uuid) else { continue };
-            if is_news(before, &verdict.reason) {
-                // What is said at login, logout and detachment is not said twice.
-                let said = matches!(verdict.reason, Reason::InUse | Reason::Arriving | Reason::Grace { .. });
-                let nothing = matches!(verdict.reason, Reason::BelowTake { .. })
-                    && !matches!(before, Some(Reason::NoCapacity { .. } | Reason::Outranked { .. }));
-                if !said && !nothing {
-                    let held = round.observed.domains.get(uuid).is_some_and(|domain| our_hostdev(domain).is_some());
-                    news.push((
-                        desktop.name.clone(),
-                        what(&verdict.reason, verdict.offer.way, held),
-                        sentence(verdict, desktop),
-                    ));
-                }
+        for change in self.news.problems(&round.problems) {
+            match change {
+                Change::Begun(problem) => tracing::warn!("{problem}"),
+                Change::Ended(problem) => tracing::info!("no longer: {problem}"),
             }
         }
-        for (name, what, why) in news {
-            self.decide(round.now, Some(&name), what, &why);
+        for Told { desktop, what, why } in self.news.decisions(round) {
+            self.decide(round.now, Some(&desktop), what, &why);
         }
-        self.verdicts = round.plan.verdicts.iter().map(|(uuid, verdict)| (*uuid, verdict.reason.clone())).collect();
     }
 
     /// One decision: to the journal, to the history, to the bus.
@@ -671,31 +670,6 @@ impl Reconcile {
         let status = publish::status(&self.memory, &self.parts.settings, round, &around);
         self.parts.systemd.say(&status);
         self.parts.status.send_replace(Arc::new(status));
-    }
-}
-
-/// What a new reason means, in a word or two.
-fn what(reason: &Reason, way: Way, held: bool) -> &'static str {
-    match reason {
-        Reason::Reserved { .. } if held => "keep",
-        Reason::Reserved { .. } => "reserve",
-        Reason::Waiting { .. } if way == Way::Queued => "queued",
-        Reason::Waiting { .. } => "on demand",
-        Reason::MinimumHold { .. } => "keep",
-        Reason::BelowRelease { .. } | Reason::Outranked { .. } => "give back",
-        Reason::NoCapacity { .. } | Reason::NotOffered { .. } => "waits",
-        Reason::BelowTake { .. } => "not reserved",
-        _ => reason.word(),
-    }
-}
-
-fn sentence(verdict: &headstart_core::plan::Verdict, desktop: &Desktop) -> String {
-    let sentence = verdict.reason.sentence(&desktop.time_zone);
-    match (&verdict.offer.gpu, &verdict.offer.profile) {
-        (Some(gpu), Some(profile)) if matches!(verdict.reason, Reason::Reserved { .. } | Reason::Waiting { .. }) => {
-            format!("{profile} on {gpu}: {sentence}")
-        }
-        _ => sentence,
     }
 }
 

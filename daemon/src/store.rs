@@ -1,4 +1,5 @@
-//! History on disk: sessions, reservations and what became of them, utilisation samples, decisions. `SQLite`, one file.
+//! History on disk: sessions, reservations and what became of them, utilisation samples, decisions; and the requests that stand, which
+//! are nowhere else when the daemon ends. `SQLite`, one file.
 //!
 //! One thread, named `store`, owns the connection. The loop sends it records and never waits; they are written in one
 //! transaction per wake of the thread. Reads for people (`decisions`, `reservations`) and the import go through the same
@@ -19,13 +20,15 @@ mod schema;
 mod thread;
 mod wtmp;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use headstart_core::id::DesktopName;
+use headstart_core::id::{DesktopName, DomainUuid};
+use headstart_core::plan::Standing;
 use headstart_core::unit::{Span, Time};
 use tokio::sync::oneshot;
 
@@ -53,6 +56,7 @@ pub struct Store {
 struct LeftOpen {
     sessions: Vec<StoredSession>,
     reservations: Vec<StoredReservation>,
+    wishes: BTreeMap<DomainUuid, Standing>,
 }
 
 impl Store {
@@ -77,6 +81,7 @@ impl Store {
         let left_open = Arc::new(LeftOpen {
             sessions: read::open_sessions(&connection).map_err(|e| StoreError::read(path, e))?,
             reservations: read::open_reservations(&connection).map_err(|e| StoreError::read(path, e))?,
+            wishes: read::wishes(&connection).map_err(|e| StoreError::read(path, e))?,
         });
         let (commands, receiver) = mpsc::channel();
         let path: Arc<Path> = path.into();
@@ -99,6 +104,11 @@ impl Store {
     /// Reservations that had not ended when the history was opened, oldest first.
     pub fn open_reservations(&self) -> &[StoredReservation] {
         &self.left_open.reservations
+    }
+
+    /// What had been asked for which domain, and stood, when the history was opened.
+    pub fn wishes(&self) -> &BTreeMap<DomainUuid, Standing> {
+        &self.left_open.wishes
     }
 
     /// Hands a record to the thread and returns at once. While a long import runs, records wait in memory, about 100

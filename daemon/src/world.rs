@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use headstart_core::desktop::resolve;
 use headstart_core::observed::{Domain, Observed};
@@ -89,7 +90,8 @@ impl World {
             let desktop = !matches!(resolve(domain, &rules, &default), Ok(None));
             desktop || domain.hostdevs.iter().any(|hostdev| hostdev.ours)
         };
-        let host = Arc::new(RealHost::new(Arc::clone(&hardware), &config.libvirt_uri, watched, wake));
+        let poll = Duration::from_secs(config.poll.as_seconds().unsigned_abs());
+        let host = Arc::new(RealHost::new(Arc::clone(&hardware), &config.libvirt_uri, poll, watched, wake));
         let port = Arc::new(RealPort::new(hardware, Arc::clone(&host)));
         let first = Arc::clone(&host);
         // It only tells which desktops share a pool or live in another zone; the first round looks again.

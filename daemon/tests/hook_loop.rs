@@ -329,6 +329,21 @@ async fn a_definition_from_elsewhere_gets_a_vf_and_keeps_it() {
 }
 
 #[tokio::test]
+async fn a_definition_with_an_mdev_gets_a_vf_where_there_are_no_mdevs() {
+    let gpu = "gpu 3b vfio-variant equal-size 8192 vfs=2\n A-4Q 4096 x2\n";
+    let mut running = start(&format!("{gpu}\n desktop vm1 live A-4Q off"), Mode::Armed);
+    running.first_round().await;
+    let told = running.asks(Operation::Restore, xml("vm1", own("vm1"))).await;
+    let vf = DeviceId::Vf("0000:3b:00.1".parse().unwrap());
+    let whole = "<hostdev mode='subsystem' type='pci' managed='no'>";
+    assert_eq!((told.allowed, told.xml), (true, xml("vm1", vf).replace("<hostdev type='pci'>", whole)));
+    assert_eq!(told.note, format!("{vf} of this host takes the place of {}", own("vm1")));
+    let told = running.asks(Operation::Prepare, xml("vm1", vf)).await;
+    assert_eq!((told.allowed, told.note.as_str()), (true, ""));
+    assert_eq!(running.applied(), ["set-vgpu-type"]);
+}
+
+#[tokio::test]
 async fn before_libvirt_has_told_of_any_domain_the_definition_is_enough() {
     let mut running = start(&format!("gap domains\n{GPU}"), Mode::Armed);
     running.first_round().await;
@@ -341,6 +356,32 @@ async fn before_libvirt_has_told_of_any_domain_the_definition_is_enough() {
     let told = running.asks(Operation::Prepare, self::xml("vm2", own("vm2"))).await;
     assert!(told.allowed && told.note.contains("vm2 is not managed here"), "{told:?}");
     assert_eq!(running.applied(), ["create-mdev"]);
+}
+
+#[tokio::test]
+async fn a_device_whose_profile_nobody_tells_is_not_made_and_says_what_to_do() {
+    let mut running = start(&format!("{GPU}\n desktop vm1 live A-4Q off\n desktop vm2 live A-4Q off"), Mode::Armed);
+    let silent = |more: &str| {
+        let desktop = format!("<h:desktop xmlns:h='https://headstart.dev/xmlns/desktop/1' {more}/>");
+        xml("vm1", own("vm1")).replace("<devices>", &format!("<metadata>{desktop}</metadata><devices>"))
+    };
+    running.host.change(|shown| {
+        let domain = shown.observed.domains.get_mut(&Scene::uuid("vm1")).unwrap();
+        domain.settings = Some(DesktopSettings::default());
+    });
+    running.first_round().await;
+    let why = format!(
+        "{} does not exist and cannot be made for vm1: no profile is set: name one in its metadata or in a [[desktop]] rule \
+         of the configuration; ",
+        own("vm1")
+    );
+    let told = running.asks(Operation::Prepare, silent("")).await;
+    assert_eq!((told.allowed, told.note), (true, format!("{why}the start is not refused")));
+    // Also then it may be wished that it rather does not start.
+    let told = running.asks(Operation::Prepare, silent("missing-gpu='block'")).await;
+    let block = "its setting missing-gpu = \"block\" lets vm1 not start without its GPU";
+    assert_eq!((told.allowed, told.note), (false, format!("{why}{block}")));
+    assert_eq!(running.applied().len(), 0);
 }
 
 #[tokio::test]

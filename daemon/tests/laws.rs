@@ -6,7 +6,6 @@
 //!
 //! A run is the same every time. `HEADSTART_LAWS=100000` tries that many cases of each law, from another seed every time.
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect shall fail")]
-#![expect(clippy::pedantic, clippy::unit_arg, reason = "a judge is written as plainly as it can be, not as shortly")]
 
 mod laws {
     mod adapter;

@@ -9,6 +9,7 @@ mod hook;
 mod host;
 mod idle;
 mod import;
+mod look;
 mod people;
 mod request;
 mod round;
@@ -22,13 +23,16 @@ use std::time::Instant;
 use scene::Scene;
 use table::Table;
 
+const LOOK: &str = "One look at the hardware";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.first().map(String::as_str) {
         // What is to be measured in a process of its own.
         Some(training::FIT | training::STREAM) => training::child(&arguments),
         // This part alone.
-        Some("hook") => only_hook(),
+        Some("hook") => only("libvirt's hook, the whole process", |table| hook::measure(&Scene::new()?, table)),
+        Some("look") => only(LOOK, look::measure),
         _ => all(),
     };
     match result {
@@ -40,10 +44,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn only_hook() -> anyhow::Result<()> {
-    let scene = Scene::new()?;
+fn only(title: &str, measure: impl FnOnce(&mut Table) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut table = Table::default();
-    table.section("libvirt's hook, the whole process", |table| hook::measure(&scene, table))?;
+    table.section(title, measure)?;
     println!("{table}");
     Ok(())
 }
@@ -62,6 +65,7 @@ fn all() -> anyhow::Result<()> {
     table.section("Import of 1,000,000 sessions", |table| import::measure(&scene, table))?;
     table.section("headstartd with 500 desktops and 1 year", |table| idle::measure(&scene, table))?;
     table.section("libvirt's hook, the whole process", |table| hook::measure(&scene, table))?;
+    table.section(LOOK, look::measure)?;
     println!("{table}");
     println!("{} targets missed; the whole took {:.0} s", table.missed(), began.elapsed().as_secs_f64());
     Ok(())

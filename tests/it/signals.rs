@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use headstart_tests::daemon::Daemon;
 use headstart_tests::process::Guarded;
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::host::{FILE, Host};
 use crate::scene::{DEADLINE, DEMO_HOST, Scene, eventually, start};
@@ -106,6 +107,27 @@ fn a_step_that_hangs_does_not_keep_the_daemon_from_stopping() {
     scene.headstart(&["request", "vm035"]).ok();
     scene.wait_for_state("vm035", &["preparing", "ready"]);
     stop(&mut daemon, Signal::SIGTERM);
+}
+
+#[test]
+fn what_is_wrong_with_a_desktop_is_told_at_that_desktop() {
+    let scene = Scene::new();
+    let host = std::fs::read_to_string(DEMO_HOST).expect("it is in the repository");
+    let fault = "[[fault]]\nat = \"0 s\"\non = \"vm001\"\nstep = \"attach\"\nerror = \"denied\"\ncount = 100\n";
+    scene.write("host.toml", format!("{host}\n{fault}"));
+    let _daemon = start(scene.simulated("mode = \"armed\"\n", "host.toml").args(["--speed", "120"]));
+    let problems = |object, interface| scene.property(object, interface, "Problems");
+    assert_eq!(problems("/desktop/vm001", "Desktop"), json!([]));
+    scene.headstart(&["request", "vm001"]).ok();
+    let told = eventually("the desktop has a problem", || {
+        let told = problems("/desktop/vm001", "Desktop");
+        if told == json!([]) { Err("none".to_owned()) } else { Ok(told.to_string()) }
+    });
+    assert!(told.contains(": injected Denied (left alone until "), "{told}");
+    assert_eq!(problems("/desktop/vm002", "Desktop"), json!([]));
+    assert_eq!(problems("/host", "Host"), json!([]), "it is told once");
+    let status = scene.headstart(&["status"]).ok();
+    assert!(status.contains("vm001: could not attach"), "{status}");
 }
 
 /// `headstart import` in the middle of a large file.

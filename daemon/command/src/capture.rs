@@ -7,6 +7,7 @@
 mod archive;
 mod domain;
 mod identity;
+mod process;
 mod sysfs;
 #[cfg(test)]
 mod tests;
@@ -87,6 +88,7 @@ fn capture(root: &std::path::Path) -> anyhow::Result<Tree> {
         domain::learn(text, &mut identities);
     }
     sysfs::read(root, &mut tree).context("cannot read /sys")?;
+    process::read(root, &mut tree);
     let mut named =
         Tree { unread: tree.unread.iter().map(|text| identities.replace(text)).collect(), ..Tree::default() };
     for (path, entry) in tree.entries {

@@ -132,6 +132,8 @@ impl Judge<'_> {
                 let on = self.ready(*gpu, Interface::Mdev)?;
                 on_an_instance(on, profile, *start)?;
                 must(!on.vfs.is_empty() || on.dormant_vfs == 0, "its VFs are off")?;
+                let named = on.vfs.iter().filter(|vf| !self.named_by(DeviceId::Vf(**vf)).is_empty()).count();
+                must(on.vfs.is_empty() || on.vgpus.len() + named < on.vfs.len(), "no VF is left that nobody names")?;
                 must(self.desktops.keys().any(|domain| domain.mdev() == *uuid), "made for nobody")?;
                 must(self.place_of(DeviceId::Mdev(*uuid)).is_none(), "it exists already")?;
                 must(self.sees_all_gpus(), "it may exist on a PF that was not seen")

@@ -233,16 +233,21 @@ pub enum BadDesktop {
     NoProfile,
 }
 
-/// The desktop that a domain is, or none if neither its metadata nor a rule says that it is one. Later rules win over earlier ones.
-///
-/// # Errors
-/// It opted in, but what it says is not enough.
-pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Result<Option<Desktop>, BadDesktop> {
+/// What its metadata and the rules say of a domain together; none if it does not opt in. Later rules win over earlier ones.
+pub fn settings(domain: &Domain, rules: &[Rule]) -> Option<Settings> {
     let mut settings = domain.settings.clone();
     for rule in rules.iter().rev().filter(|rule| rule.pattern.matches(&domain.name)) {
         settings = Some(settings.unwrap_or_default().or(&rule.settings));
     }
-    let Some(settings) = settings else { return Ok(None) };
+    settings
+}
+
+/// The desktop that a domain is, or none if neither its metadata nor a rule says that it is one.
+///
+/// # Errors
+/// It opted in, but what it says is not enough.
+pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Result<Option<Desktop>, BadDesktop> {
+    let Some(settings) = settings(domain, rules) else { return Ok(None) };
     let profiles = settings.profiles.filter(|profiles| !profiles.is_empty()).ok_or(BadDesktop::NoProfile)?;
     let subject = match settings.pool {
         Some(pool) => Subject::Pool(pool),

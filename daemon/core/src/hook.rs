@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::desktop::{AttachMode, Desktop, MissingGpu};
+use crate::desktop::{AttachMode, BadDesktop, Desktop, MissingGpu};
 use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Tenant, Vgpu};
-use crate::id::{DomainUuid, GpuId, MdevUuid, PciAddress, ProfileName};
+use crate::id::{DesktopName, DomainUuid, GpuId, PciAddress, ProfileName};
 use crate::observed::{Domain, Observed, Tenure, tenure};
 use crate::plan::Quarantine;
 use crate::step::{Step, Want, our_hostdev};
@@ -42,8 +42,8 @@ pub struct Question {
 pub struct Case<'a> {
     /// What is asked.
     pub question: &'a Question,
-    /// The domain as a desktop; none: it is not managed.
-    pub desktop: Option<&'a Desktop>,
+    /// The domain as a desktop; none: it does not opt in; an error: it does, and cannot be managed.
+    pub desktop: Result<Option<&'a Desktop>, &'a BadDesktop>,
     /// What the plan wants it to have, if anything.
     pub want: Option<&'a Want>,
     /// The host as it was seen last.
@@ -65,8 +65,10 @@ pub enum Answer {
     Rewrite {
         /// As the definition says.
         from: DeviceId,
-        /// Of this host.
+        /// Of this host; it may be of another kind.
         to: DeviceId,
+        /// libvirt is to bind and unbind it (`managed='yes'`); says nothing of an mdev.
+        managed: bool,
     },
     /// This makes what is missing; then go on.
     Make(Step),
@@ -81,10 +83,10 @@ pub enum Answer {
     Missing(String),
 }
 
-/// Whether a start goes on without the device that cannot be had: none if it does, else why not.
-pub fn refusal(desktop: Option<&Desktop>, why: &str) -> Option<String> {
-    let desktop = desktop.filter(|desktop| desktop.missing_gpu == MissingGpu::Block)?;
-    Some(format!("{why}; its setting missing-gpu = \"block\" lets {} not start without its GPU", desktop.name))
+/// Whether a domain with this setting starts without the device that cannot be had: none if it does, else why not.
+pub fn refusal(domain: &DesktopName, missing_gpu: MissingGpu, why: &str) -> Option<String> {
+    let refused = format!("{why}; its setting missing-gpu = \"block\" lets {domain} not start without its GPU");
+    (missing_gpu == MissingGpu::Block).then_some(refused)
 }
 
 /// Works out the answer.
@@ -93,24 +95,29 @@ pub fn answer(case: &Case<'_>) -> Answer {
     let Some(hostdev) = our_hostdev(domain) else {
         return match case.desktop {
             // Whoever is plugged live runs without a device until then.
-            Some(desktop) if desktop.attach != AttachMode::Live => {
+            Ok(Some(desktop)) if desktop.attach != AttachMode::Live => {
                 Answer::Missing("its definition names no device of headstart".into())
             }
             _ => Answer::Allow,
         };
     };
-    let Some(desktop) = case.desktop else {
-        return match case.question.operation {
-            Operation::Prepare if case.observed.gpu_of(hostdev.device).is_none() => {
-                Answer::Missing(format!("{} does not exist, and {} is not managed here", hostdev.device, domain.name))
-            }
-            _ => Answer::Allow,
-        };
+    let desktop = match case.desktop {
+        Ok(Some(desktop)) => desktop,
+        _ if case.question.operation != Operation::Prepare => return Answer::Allow,
+        _ if case.observed.gpu_of(hostdev.device).is_some() => return Answer::Allow,
+        Ok(None) => {
+            let why = format!("{} does not exist, and {} is not managed here", hostdev.device, domain.name);
+            return Answer::Missing(why);
+        }
+        // What it had before is no answer: the history knows reservations, not what somebody made it of since.
+        Err(why) => {
+            let why = format!("{} does not exist and cannot be made for {}: {why}", hostdev.device, domain.name);
+            return Answer::Missing(why);
+        }
     };
     match (case.question.operation, hostdev.device) {
         (Operation::Prepare, device) => case.prepare(desktop, device),
-        (Operation::Migrate | Operation::Restore, DeviceId::Mdev(uuid)) => case.move_mdev(desktop, uuid),
-        (Operation::Migrate | Operation::Restore, DeviceId::Vf(vf)) => case.move_vf(desktop, vf),
+        (Operation::Migrate | Operation::Restore, device) => case.exchange(desktop, device),
     }
 }
 
@@ -167,32 +174,35 @@ impl Case<'_> {
         }
     }
 
-    /// A definition from elsewhere names the mdev that its host made for the domain; here it is the one that we make.
-    fn move_mdev(&self, desktop: &Desktop, uuid: MdevUuid) -> Answer {
-        let own = desktop.uuid.mdev();
+    /// A definition from elsewhere, or one that was saved long ago, names a device of another host, or one that somebody else has
+    /// meanwhile. It gets one of this host: of the kind that it names if there is any, else of the other. Our mdev need not exist yet, since
+    /// it is made when the domain is prepared.
+    fn exchange(&self, desktop: &Desktop, named: DeviceId) -> Answer {
         let offered = |gpu: &Gpu| gpu.interface == Interface::Mdev && offers(gpu, desktop);
-        if !self.observed.gpus.values().any(offered) {
-            return Answer::Missing(format!(
-                "no GPU here makes an mdev of {}; its definition has to name a VF of this host",
-                list(&desktop.profiles)
-            ));
+        let mdev = self.observed.gpus.values().any(offered).then(|| DeviceId::Mdev(desktop.uuid.mdev()));
+        let vf = || self.vf_for(desktop, named).map(DeviceId::Vf);
+        let to = match named {
+            DeviceId::Mdev(_) => mdev.or_else(vf),
+            DeviceId::Vf(_) => vf().or(mdev),
+        };
+        match to {
+            Some(to) if to == named => Answer::Allow,
+            Some(to) => Answer::Rewrite { from: named, to, managed: self.is_plain(to) },
+            None => Answer::Missing(format!(
+                "no GPU here makes an mdev of {profiles}, and no VF of {profiles} is free",
+                profiles = list(&desktop.profiles)
+            )),
         }
-        if uuid == own {
-            return Answer::Allow;
-        }
-        Answer::Rewrite { from: DeviceId::Mdev(uuid), to: DeviceId::Mdev(own) }
     }
 
-    /// A definition from elsewhere names a VF of another host, or one that has been given to somebody else meanwhile.
-    fn move_vf(&self, desktop: &Desktop, vf: PciAddress) -> Answer {
-        let Some(to) = self.vf_for(desktop, vf) else {
-            return Answer::Missing(format!("no VF of {} is free here", list(&desktop.profiles)));
-        };
-        if to == vf { Answer::Allow } else { Answer::Rewrite { from: DeviceId::Vf(vf), to: DeviceId::Vf(to) } }
+    /// A VF that is handed out whole, which libvirt binds; the driver of any other must stay bound, for it makes the vGPU.
+    fn is_plain(&self, device: DeviceId) -> bool {
+        let DeviceId::Vf(vf) = device else { return false };
+        self.observed.gpus.values().any(|gpu| gpu.interface == Interface::Vf && gpu.vfs.contains(&vf))
     }
 
     /// A VF that the desktop can have: the one it names if that will do, else one that has the type, else one that can get it.
-    fn vf_for(&self, desktop: &Desktop, named: PciAddress) -> Option<PciAddress> {
+    fn vf_for(&self, desktop: &Desktop, named: DeviceId) -> Option<PciAddress> {
         let holders = self.observed.holders();
         // What the domain itself names is not taken by it.
         let free = |vf: &PciAddress| {
@@ -216,7 +226,7 @@ impl Case<'_> {
                 .filter(|vf| free(vf))
                 .collect();
             let will_do = |vf: &&PciAddress| ready(profile, vf) || bare.contains(vf);
-            let found = vfs.iter().find(|vf| ***vf == named && will_do(vf));
+            let found = vfs.iter().find(|vf| DeviceId::Vf(***vf) == named && will_do(vf));
             let found = found.or_else(|| vfs.iter().find(|vf| ready(profile, vf))).or_else(|| bare.first());
             if let Some(vf) = found {
                 return Some(**vf);

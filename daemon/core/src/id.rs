@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -167,13 +168,13 @@ impl From<GpuId> for String {
     }
 }
 
-/// A newtype over text with a check.
+/// A newtype over text with a check. The text is shared: every round copies the host, and a copy should cost nothing.
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $most:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Checks the name.
@@ -191,7 +192,7 @@ macro_rules! name {
                 } else if text.trim() != text {
                     "it begins or ends with a blank"
                 } else {
-                    return Ok(Self(text));
+                    return Ok(Self(text.into()));
                 };
                 Err(BadId { what: $what, text: text.chars().take(80).collect(), rule })
             }
@@ -224,7 +225,7 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.as_str().to_owned()
             }
         }
     };

@@ -281,11 +281,14 @@ impl<'a> Planner<'a> {
         }
         // For whoever had the device and comes right back; one that came later waits for somebody else.
         let left = track.logout_at.filter(|left| track.held_since.is_none_or(|held| held <= *left));
-        if let Some(until) = left.map(|left| left + policy.grace)
+        let left = left.map(|left| Reason::Grace { until: left + policy.grace });
+        let found = track.found_at.map(|found| Reason::Found { until: found + policy.grace });
+        if let Some(reason) = left.or(found)
+            && let Reason::Grace { until } | Reason::Found { until } = reason
             && hostdev.is_some_and(|hostdev| hostdev.attachment != Attachment::Detaching)
             && until > self.s.now
         {
-            return Claim::Keep(Reason::Grace { until });
+            return Claim::Keep(reason);
         }
         let suitable = self.suitable(desktop, domain).is_some();
         // What the guest was asked for is as good as gone.
@@ -370,7 +373,7 @@ impl<'a> Planner<'a> {
     /// Why a desktop cannot have an mdev: somebody else has its own, or would as soon as it were made.
     fn lost_mdev(&self, desktop: &Desktop) -> Option<String> {
         let device = DeviceId::Mdev(desktop.uuid.mdev());
-        let lost = |who: &str| Some(format!("{device}, which is its own, is in other hands: {who}"));
+        let lost = |who: &str| Some(format!("{device}, which is its own, is held by {who}"));
         let other = self.holders.get(&device).and_then(|names| names.iter().find(|uuid| **uuid != desktop.uuid));
         if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
             return lost(other.name.as_str());
@@ -388,7 +391,7 @@ impl<'a> Planner<'a> {
     /// open while the desktop is off.
     fn lost_device(&self, domain: &Domain) -> Option<String> {
         let device = our_hostdev(domain)?.device;
-        let lost = |who: &str| Some(format!("{device}, which it names, is in other hands: {who}"));
+        let lost = |who: &str| Some(format!("{device}, which it names, is held by {who}"));
         let other = self.holders.get(&device)?.iter().find(|uuid| **uuid != domain.uuid);
         if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
             return lost(other.name.as_str());
@@ -662,10 +665,11 @@ impl<'a> Planner<'a> {
                 }
             } else if matches!(reason, Reason::ForeignDevice | Reason::Quarantined { .. }) {
                 // Refused, for the reason given.
-            } else if our_hostdev(domain).is_some()
-                || matches!(reason, Reason::WaitsForDomainOff | Reason::Unknown { .. })
-            {
+            } else if matches!(reason, Reason::WaitsForDomainOff | Reason::Unknown { .. }) {
                 offer.way = Way::Queued;
+            } else if our_hostdev(domain).is_some() {
+                offer.way = Way::Queued;
+                offer.reason = format!("its device is on its way back ({}); after that it gets another", offer.reason);
             } else {
                 let found = memo.entry(desktop.profiles.clone()).or_insert_with(|| {
                     let found = find(room, &desktop.profiles).map(|(gpu, profile, _)| (gpu, profile));

@@ -26,6 +26,8 @@ pub struct Track {
     pub login_since: Option<Time>,
     /// The last one left then.
     pub logout_at: Option<Time>,
+    /// The first look, at this time, found it with a device and nobody there: somebody may have left a moment before.
+    pub found_at: Option<Time>,
     /// The plan wants a device for it since then, with nobody there.
     pub wanted_since: Option<Time>,
     /// The login that is going on found or got a device.
@@ -164,6 +166,7 @@ fn outcome(track: &Track, policy: &Policy, shadow_lead: Option<Span>, at: Time) 
 fn follow_device(track: &mut Track, domain: &Domain, now: Time, first_look: bool, mut say: impl FnMut(Happened)) {
     let Some(hostdev) = our_hostdev(domain) else {
         track.ready_since = None;
+        track.found_at = None;
         if track.held_since.take().is_some() {
             say(Happened::Detached { used: track.served });
             track.served = false;
@@ -173,12 +176,13 @@ fn follow_device(track: &mut Track, domain: &Domain, now: Time, first_look: bool
     if track.held_since.is_none() {
         track.held_since = Some(now);
         if first_look && track.login_since.is_none() {
-            // Found with a device at the start: it may have been left a moment ago, so it has its grace.
-            track.logout_at = Some(now);
+            track.found_at = Some(now);
         }
         say(Happened::Attached { device: hostdev.device });
     }
-    if !is_ready(domain) {
+    if matches!(domain.power, Power::Unknown(_)) {
+        // Unknown is not over.
+    } else if !is_ready(domain) {
         track.ready_since = None;
     } else if track.ready_since.is_none() {
         track.ready_since = Some(now);

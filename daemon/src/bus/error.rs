@@ -111,7 +111,11 @@ fn unknown_desktop(name: &DesktopName, status: &Status) -> String {
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     near.truncate(5);
     let shown = clipped(name.as_str());
-    if near.is_empty() {
+    if status.desktops.is_empty()
+        && let Some(problem) = status.problems.first()
+    {
+        format!("no desktop {shown:?} is known, and no other; {problem}")
+    } else if near.is_empty() {
         format!("no desktop {shown:?} is managed here; `headstart desktops` lists all {}", status.desktops.len())
     } else {
         format!("no desktop {shown:?} is managed here; nearest: {}", list(near.iter().map(|(_, name)| *name)))

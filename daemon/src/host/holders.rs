@@ -95,10 +95,7 @@ impl Holders {
             if !wanted {
                 continue;
             }
-            let who = who.get_or_insert_with(|| {
-                let name = root.read(&format!("proc/{process}/comm"));
-                name.map_or_else(|_| format!("process {process}"), |name| format!("{name} (process {process})"))
-            });
+            let who = who.get_or_insert_with(|| called(root, process));
             let holders = self.files.entry(target.into_owned()).or_default();
             if holders.last() != Some(who) {
                 holders.push(who.clone());
@@ -124,6 +121,22 @@ impl Holders {
             (None, None) => Opened::No,
         }
     }
+}
+
+/// What people call a process: a guest's QEMU by the guest's name, another one by its program's.
+fn called(root: &SysfsRoot, process: &str) -> String {
+    // libvirt starts each as `... -name guest=NAME,debug-threads=on ...`.
+    let command = root.read_table(&format!("proc/{process}/cmdline")).unwrap_or_default();
+    let mut words = command.split('\0').skip_while(|word| *word != "-name").skip(1);
+    let guest = words.next().and_then(|name| name.strip_prefix("guest=")).and_then(|name| name.split(',').next());
+    let name = match guest {
+        Some(guest) => format!("the guest {guest}"),
+        None => match root.read(&format!("proc/{process}/comm")) {
+            Ok(name) => name,
+            Err(_) => return format!("process {process}"),
+        },
+    };
+    format!("{name} (process {process})")
 }
 
 #[cfg(test)]
@@ -160,12 +173,14 @@ mod tests {
         process(folder.path(), "1", "systemd", &["/dev/null", "socket:[17]"]);
         process(folder.path(), "312", "qemu-system-x86", &["/dev/vfio/vfio", "/dev/vfio/42", "/dev/vfio/42"]);
         process(folder.path(), "313", "qemu-system-x86", &["/dev/vfio/devices/vfio3"]);
+        let command = "/usr/bin/qemu-system-x86_64\0-name\0guest=studio,debug-threads=on\0-S\0";
+        fs::write(folder.path().join("proc/313/cmdline"), command).unwrap();
         fs::create_dir_all(folder.path().join("proc/sys")).unwrap();
         let holders = Holders::scan(&root);
         let opened =
             |name, group, cdev| holders.opened(&Nodes::vfio(&root, &device(folder.path(), name, group, cdev)).unwrap());
         assert_eq!(opened("by-group", "42", None), Opened::By("qemu-system-x86 (process 312)".into()));
-        assert_eq!(opened("by-cdev", "43", Some("vfio3")), Opened::By("qemu-system-x86 (process 313)".into()));
+        assert_eq!(opened("by-cdev", "43", Some("vfio3")), Opened::By("the guest studio (process 313)".into()));
         assert_eq!(opened("free", "4", Some("vfio33")), Opened::No);
     }
 

@@ -92,6 +92,8 @@ pub struct Options {
     pub open_deadline: Duration,
     /// `/proc`, where the kernel tells who is connected to a screen.
     pub proc: PathBuf,
+    /// How long a guest agent's answer is good: users also log in over protocols of which libvirt tells nothing.
+    pub agents_every: Duration,
 }
 
 impl Default for Options {
@@ -103,6 +105,7 @@ impl Default for Options {
             keepalive: (connection::KEEPALIVE_INTERVAL, connection::KEEPALIVE_COUNT),
             open_deadline: connection::OPEN_DEADLINE,
             proc: PathBuf::from("/proc"),
+            agents_every: Duration::from_secs(30),
         }
     }
 }
@@ -138,7 +141,7 @@ impl Shared {
         if let (Some(run), Some(true)) = (sides.run(), sides.live.as_ref().and_then(|live| live.agent)) {
             let answer = agent::ask(&self.connection, domain);
             let now = self.now();
-            self.memory().run(said.uuid, run, now.at).agent.answered(&answer, agent::EVERY, now);
+            self.memory().run(said.uuid, run, now.at).agent.answered(&answer, self.options.agents_every, now);
         }
         let (mut seen, _) = self.look(std::slice::from_ref(said));
         seen.domains.remove(&said.uuid).map_or(Login::None, |domain| domain.login)

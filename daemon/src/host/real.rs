@@ -25,10 +25,11 @@ pub struct RealHost {
 
 impl RealHost {
     /// The hardware, and the libvirt at `uri`. `watched`: whose users are of interest. `wake` is told that something happened, on threads
-    /// of libvirt. Neither must wait.
+    /// of libvirt. Neither must wait. Guest agents are asked every `poll`.
     pub fn new(
         hardware: Arc<Hardware>,
         uri: &str,
+        poll: Duration,
         watched: impl Fn(&Domain) -> bool + Send + Sync + 'static,
         wake: impl Fn(Event) + Send + Sync + 'static,
     ) -> Self {
@@ -45,6 +46,7 @@ impl RealHost {
                 vf_kind: Box::new(vf_kind),
                 watched: Box::new(watched),
                 open_deadline: PATIENCE,
+                agents_every: poll,
                 ..Options::default()
             },
         );

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use headstart_core::desktop::{Desktop, resolve};
+use headstart_core::desktop::{BadDesktop, Desktop, resolve, settings};
 use headstart_core::hook::{Answer, Case, Operation, Question, answer, note_made, refusal};
 use headstart_core::id::DomainUuid;
 use headstart_core::observed::Observed;
@@ -150,11 +150,6 @@ impl Reconcile {
     }
 
     fn settle(&mut self, pending: &mut Pending, round: &Round) -> Option<Told> {
-        let desktop = round.desktops.get(&pending.question.domain.uuid).cloned();
-        let desktop = desktop.or_else(|| {
-            // Before libvirt has answered for the first time only the definition tells.
-            resolve(&pending.question.domain, &self.parts.settings.rules, &self.parts.settings.zone).ok().flatten()
-        });
         let late = Instant::now() >= pending.deadline;
         if pending.made {
             let what = pending.step.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -162,18 +157,19 @@ impl Reconcile {
             return Some(go_on(String::new()));
         }
         if let Some(why) = pending.failed.take() {
-            return Some(self.missing(pending, desktop.as_ref(), &why));
+            return Some(self.missing(pending, round, &why));
         }
         if let Some(step) = &pending.step {
             let why = format!("could not {step} within {} ms", DEADLINE.as_millis());
-            return late.then(|| self.missing(pending, desktop.as_ref(), &why));
+            return late.then(|| self.missing(pending, round, &why));
         }
-        match self.answer(&pending.question, desktop.as_ref(), round) {
+        match self.answer(&pending.question, round) {
             Answer::Allow => Some(go_on(String::new())),
             _ if self.parts.settings.mode == Mode::Shadow => Some(go_on(String::new())),
-            Answer::Rewrite { from, to } => {
-                let Some(xml) = hook_xml::exchange(&pending.xml, from, to) else {
-                    return Some(self.missing(pending, desktop.as_ref(), "its definition cannot be changed"));
+            Answer::Rewrite { from, to, managed } => {
+                let Some(xml) = hook_xml::exchange(&pending.xml, from, to, managed) else {
+                    let why = format!("{to} cannot take the place of {from} in its definition");
+                    return Some(self.missing(pending, round, &why));
                 };
                 let starting = self.memory.starting.get_mut(&pending.question.domain.uuid);
                 let hostdevs = starting.into_iter().flat_map(|starting| &mut starting.domain.hostdevs);
@@ -187,7 +183,7 @@ impl Reconcile {
             Answer::Make(step) => {
                 if let Some(hold) = self.holds.first() {
                     let why = format!("could not {step}: a hold is in force ({})", hold.reason);
-                    return Some(self.missing(pending, desktop.as_ref(), &why));
+                    return Some(self.missing(pending, round, &why));
                 }
                 self.start(step.clone(), round);
                 pending.step = Some(step);
@@ -199,12 +195,20 @@ impl Reconcile {
                 self.say(pending, "start refused", &note);
                 Some(refuse(note))
             }
-            Answer::Wait { why, .. } | Answer::Missing(why) => Some(self.missing(pending, desktop.as_ref(), &why)),
+            Answer::Wait { why, .. } | Answer::Missing(why) => Some(self.missing(pending, round, &why)),
         }
     }
 
-    fn answer(&self, question: &Question, desktop: Option<&Desktop>, round: &Round) -> Answer {
+    fn answer(&self, question: &Question, round: &Round) -> Answer {
         let uuid = question.domain.uuid;
+        let settings = &self.parts.settings;
+        // Before libvirt has answered for the first time only the definition tells.
+        let told = || resolve(&question.domain, &settings.rules, &settings.zone);
+        let desktop = round
+            .desktops
+            .get(&uuid)
+            .map_or_else(|| told().map(|it| it.map(Cow::Owned)), |it| Ok(Some(Cow::Borrowed(it))));
+        let desktop: Result<Option<&Desktop>, &BadDesktop> = desktop.as_ref().map(Option::as_deref);
         let managed = |other: DomainUuid| other == uuid || round.desktops.contains_key(&other);
         let in_flight: Vec<&Step> =
             self.in_flight.iter().filter(|flight| !flight.ended).map(|flight| &flight.step).collect();
@@ -240,9 +244,13 @@ impl Reconcile {
     }
 
     /// A start without the device that it should have.
-    fn missing(&self, pending: &Pending, desktop: Option<&Desktop>, why: &str) -> Told {
-        let named = our_hostdev(&pending.question.domain).is_some();
-        match refusal(desktop, why).filter(|_| self.parts.settings.mode == Mode::Armed) {
+    fn missing(&self, pending: &Pending, round: &Round, why: &str) -> Told {
+        let domain = &pending.question.domain;
+        let named = our_hostdev(domain).is_some();
+        let managed = round.desktops.get(&domain.uuid).map(|desktop| desktop.missing_gpu);
+        let told = || settings(domain, &self.parts.settings.rules)?.missing_gpu;
+        let missing_gpu = managed.or_else(told).unwrap_or_default();
+        match refusal(&domain.name, missing_gpu, why).filter(|_| self.parts.settings.mode == Mode::Armed) {
             Some(note) => {
                 self.say(pending, "start refused", &note);
                 refuse(note)

@@ -11,8 +11,9 @@ use std::time::Duration;
 use headstart_core::desktop::Desktop;
 use headstart_core::forecast::{Model, Training};
 use headstart_core::history::{Clock, History};
-use headstart_core::id::{DesktopName, PoolName, Subject};
+use headstart_core::id::{DesktopName, DomainUuid, PoolName, Subject};
 use headstart_core::lead::Leads;
+use headstart_core::plan::Standing;
 use headstart_core::unit::{Span, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ use crate::store::{Source, Store, StoreError, StoredSession};
 const TAUGHT_BY: Span = Span::days(400);
 /// Preparations longer ago say little about the host of today.
 const LEADS_TAUGHT_BY: Span = Span::days(90);
+/// A clock may have been set back by so much: hardware clocks that keep local time are, by an hour or two.
+const SET_BACK: Span = Span::hours(2);
 /// A session of unknown end is taken to last this long, as in the backtest.
 const DEFAULT_LENGTH: Span = Span::minutes(45);
 /// A fit of a thousand users and a year takes half a minute; one that takes this long hangs.
@@ -139,6 +142,13 @@ pub fn still_reported(open: &[StoredSession], now: Time) -> BTreeMap<DesktopName
     let ours = open.iter().filter(|session| session.source == Source::Broker && session.start > now - LONGEST_REPORTED);
     ours.map(|session| (session.desktop.clone(), Reported { since: session.start, user: session.user.clone() }))
         .collect()
+}
+
+/// What was asked of an earlier run, and answered: whoever asked was told what to expect, and does not ask again. A clock that was set
+/// back since makes no difference; what is yet to come in a simulation that begins anew was never asked.
+pub fn still_wished(wishes: &BTreeMap<DomainUuid, Standing>, now: Time) -> BTreeMap<DomainUuid, Standing> {
+    let asked = wishes.iter().filter(|(_, standing)| standing.since < now + SET_BACK);
+    asked.map(|(domain, standing)| (*domain, Standing { since: standing.since.min(now), ..standing.clone() })).collect()
 }
 
 /// Fits the model on the history on disk before `now`. Takes seconds and much memory: for the fitting process.

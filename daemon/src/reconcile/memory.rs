@@ -10,8 +10,8 @@ use headstart_core::forecast::{Forecast, Model, forecast_after};
 use headstart_core::history::{Clock, History};
 use headstart_core::id::{DesktopName, DomainUuid, UserName};
 use headstart_core::lead::Leads;
-use headstart_core::observed::{Domain, Login, Observed, Power, Problem};
-use headstart_core::plan::{Plan, Reason, Situation, Standing, plan};
+use headstart_core::observed::{Domain, Gap, Login, Observed, Power, Problem};
+use headstart_core::plan::{Plan, Situation, Standing, plan};
 use headstart_core::policy::Policy;
 use headstart_core::presence::login;
 use headstart_core::request::Preallocation;
@@ -99,6 +99,8 @@ pub struct Memory {
     pub subjects: Subjects,
     zones: BTreeMap<headstart_core::id::Subject, TimeZone>,
     last: Option<Time>,
+    /// The domains of the last round.
+    domains: BTreeMap<DomainUuid, Domain>,
     /// The first round.
     began: Option<Time>,
     /// All GPUs could be worked with once, or have had their time.
@@ -144,6 +146,7 @@ impl Memory {
             subjects: Subjects::default(),
             zones: BTreeMap::new(),
             last: None,
+            domains: BTreeMap::new(),
             began: None,
             settled: false,
         }
@@ -164,10 +167,12 @@ impl Memory {
 
     /// One round. `busy`: what has a step in flight.
     pub fn round(&mut self, settings: &Settings, mut observed: Observed, busy: &Busy, now: Time) -> Round {
+        self.merge_unseen(&mut observed);
         self.merge_starting(&mut observed, now);
         let mut problems = std::mem::take(&mut observed.problems);
         let desktops = resolve_all(settings, &observed, &mut problems);
         self.merge_presence(&mut observed, &desktops);
+        self.end_served_wishes(&observed);
         let leads = self.leads.all(&desktops, &settings.policy);
         let shadow = (settings.mode == Mode::Shadow).then_some(&leads);
         let happened = follow(&mut self.tracks, &desktops, &observed, &settings.policy, shadow, now);
@@ -198,6 +203,7 @@ impl Memory {
             steps.retain(|step| !step.takes_away());
         }
         self.last = Some(now);
+        self.domains.clone_from(&observed.domains);
         self.forecast = Some(forecast.clone());
         Round { now, observed, desktops, problems, happened, forecast, leads, plan, steps }
     }
@@ -217,9 +223,8 @@ impl Memory {
             consider(boundary(now + *lead) - *lead);
         }
         for track in self.tracks.values() {
-            for (since, span) in
-                [(track.logout_at, settings.policy.grace), (track.held_since, settings.policy.minimum_hold)]
-            {
+            let Policy { grace, minimum_hold, .. } = settings.policy;
+            for (since, span) in [(track.logout_at, grace), (track.found_at, grace), (track.held_since, minimum_hold)] {
                 if let Some(since) = since {
                     consider(since + span);
                 }
@@ -260,6 +265,22 @@ impl Memory {
         }
     }
 
+    /// Unknown is not absent: while libvirt is silent, the domains that were there are there, and how they are nobody knows.
+    fn merge_unseen(&self, observed: &mut Observed) {
+        if !observed.gaps.contains(&Gap::Domains) {
+            return;
+        }
+        let why = || "libvirt does not tell of it".to_owned();
+        for (uuid, before) in &self.domains {
+            observed.domains.entry(*uuid).or_insert_with(|| Domain {
+                power: Power::Unknown(why()),
+                login: Login::Unknown(why()),
+                screen: Login::Unknown(why()),
+                ..before.clone()
+            });
+        }
+    }
+
     /// A domain that the hook told of starts, whatever the look says, until a look shows that it runs.
     fn merge_starting(&mut self, observed: &mut Observed, now: Time) {
         self.starting.retain(|uuid, starting| {
@@ -273,6 +294,16 @@ impl Memory {
             domain.power = Power::Starting;
             domain.hostdevs.clone_from(&told.hostdevs);
         }
+    }
+
+    /// A desktop was up with the device that it had been asked for, and is off: whoever did that wants no start.
+    fn end_served_wishes(&mut self, observed: &Observed) {
+        let tracks = &self.tracks;
+        self.standing.retain(|uuid, standing| {
+            let was_up = tracks.get(uuid).is_some_and(|track| track.ready_since.is_some());
+            let is_off = observed.domains.get(uuid).is_some_and(|domain| domain.power == Power::Off);
+            !(was_up && is_off) || standing.wish.preallocation == Preallocation::Decline
+        });
     }
 
     /// Who is where, by all that is told.
@@ -290,7 +321,7 @@ impl Memory {
         for (uuid, track) in &self.tracks {
             let nobody = observed.domains.get(uuid).is_some_and(|domain| domain.login == Login::None);
             let Some(held) = track.held_since.filter(|_| nobody) else { continue };
-            let free_until = track.logout_at.map_or(held, |left| left + settings.policy.grace);
+            let free_until = track.logout_at.or(track.found_at).map_or(held, |left| left + settings.policy.grace);
             let from = last.max(held).max(free_until);
             if now > from {
                 self.scores.idle = self.scores.idle + (now - from);
@@ -361,12 +392,4 @@ fn resolve_all(settings: &Settings, observed: &Observed, problems: &mut Vec<Prob
         }
     }
     desktops
-}
-
-/// Whether a change from one reason to another is a decision that people want to read.
-pub fn is_news(before: Option<&Reason>, after: &Reason) -> bool {
-    match before {
-        None => !matches!(after, Reason::BelowTake { .. } | Reason::NothingAhead),
-        Some(before) => before.word() != after.word(),
-    }
 }

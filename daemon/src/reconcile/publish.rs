@@ -7,13 +7,14 @@ use headstart_core::desktop::{Desktop, Settings as DesktopSettings};
 use headstart_core::forecast::{SLOT, explain};
 use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened};
 use headstart_core::id::{DesktopName, DomainUuid, Subject};
-use headstart_core::observed::{Attachment, Domain, Login, Power};
+use headstart_core::observed::{Attachment, Domain, Login, Power, Problem};
 use headstart_core::plan::{Reason, Verdict};
 use headstart_core::step::our_hostdev;
 use headstart_core::track::is_ready;
 use headstart_core::unit::{FramebufferMib, Span, Time};
 
 use crate::reconcile::memory::{Memory, Round, Settings};
+use crate::reconcile::trouble::Place;
 use crate::status::{DesktopStatus, GpuStatus, Hold, Mode, Status, VgpuStatus};
 
 /// What the loop knows beside the round.
@@ -26,9 +27,8 @@ pub(super) struct Surroundings<'a> {
 
 /// The status after a round.
 pub(super) fn status(memory: &Memory, settings: &Settings, round: &Round, around: &Surroundings<'_>) -> Status {
-    let mut problems: Vec<String> = round.problems.iter().map(ToString::to_string).collect();
-    problems.extend(around.hung.iter().cloned());
-    problems.extend(memory.trouble.problems(round.now));
+    let mut desktops = desktops(round);
+    let problems = share_out(problems(memory, round), &mut desktops, around.hung);
     Status {
         now: round.now,
         mode: settings.mode,
@@ -39,8 +39,39 @@ pub(super) fn status(memory: &Memory, settings: &Settings, round: &Round, around
         holds: around.holds.to_vec(),
         problems,
         gpus: gpus(round),
-        desktops: desktops(round),
+        desktops,
     }
+}
+
+/// All that is wrong after a round, with the name of the domain if it is one's.
+fn problems(memory: &Memory, round: &Round) -> Vec<Problem> {
+    let quarantined = memory.trouble.problems(round.now).map(|(place, text)| {
+        let domain = match place {
+            Place::Domain(uuid) => round.observed.domains.get(&uuid),
+            Place::Gpu(_) => None,
+        };
+        Problem { object: domain.map_or_else(String::new, |domain| domain.name.to_string()), text }
+    });
+    round.problems.iter().cloned().chain(quarantined).collect()
+}
+
+/// Gives each desktop what is wrong with it; the rest is the host's.
+fn share_out(
+    problems: Vec<Problem>,
+    desktops: &mut BTreeMap<DesktopName, DesktopStatus>,
+    hung: &[String],
+) -> Vec<String> {
+    let mut host = Vec::new();
+    for problem in problems {
+        let name = DesktopName::new(problem.object.as_str()).ok();
+        match name.and_then(|name| desktops.get_mut(&name)) {
+            Some(desktop) => desktop.problems.push(problem.text),
+            None if problem.object.is_empty() => host.push(problem.text),
+            None => host.push(problem.to_string()),
+        }
+    }
+    host.extend(hung.iter().cloned());
+    host
 }
 
 fn gpus(round: &Round) -> BTreeMap<headstart_core::id::GpuId, GpuStatus> {
@@ -174,11 +205,18 @@ fn state(domain: &Domain, verdict: &Verdict, wanted: bool) -> &'static str {
         (Login::Waiting { .. }, _) => "waiting",
         (Login::Active { .. }, _) => "running",
         (_, Power::Starting) if hostdev.is_some() => "preparing",
-        _ if matches!(verdict.reason, Reason::Grace { .. }) => "grace",
+        _ if matches!(verdict.reason, Reason::Grace { .. } | Reason::Found { .. }) => "grace",
         _ if hostdev.is_some() && !wanted => "releasing",
         _ if hostdev.is_some_and(|h| h.attachment != Attachment::Attached) => "releasing",
         _ if is_ready(domain) => "ready",
         _ if wanted => "preparing",
+        _ if matches!(
+            verdict.reason,
+            Reason::NoCapacity { .. } | Reason::NotOffered { .. } | Reason::Outranked { .. }
+        ) =>
+        {
+            "waiting"
+        }
         (_, Power::Off) => "off",
         _ => "running",
     }

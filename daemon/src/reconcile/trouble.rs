@@ -107,10 +107,10 @@ impl Trouble {
         self.cases.values().map(|case| case.until).filter(|until| *until > now).min()
     }
 
-    /// Texts of what is in quarantine.
-    pub fn problems(&self, now: Time) -> impl Iterator<Item = String> + '_ {
-        let quarantined = self.cases.values().filter(move |case| case.quarantined && case.until > now);
-        quarantined.map(|case| format!("{} (left alone until {})", case.why, case.until))
+    /// What is in quarantine, and why.
+    pub fn problems(&self, now: Time) -> impl Iterator<Item = (Place, String)> + '_ {
+        let quarantined = self.cases.iter().filter(move |(_, case)| case.quarantined && case.until > now);
+        quarantined.map(|(place, case)| (*place, format!("{} (left alone until {})", case.why, case.until)))
     }
 }
 

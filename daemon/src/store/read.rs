@@ -1,9 +1,12 @@
 //! Rows as they come back, and the queries for them.
 
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use headstart_core::id::{DesktopName, GpuId, ProfileName, UserName};
+use headstart_core::id::{DesktopName, DomainUuid, GpuId, ProfileName, UserName};
+use headstart_core::plan::Standing;
+use headstart_core::request::Wish;
 use headstart_core::trace::{HEADER, Row as TraceRow, format_row};
 use headstart_core::unit::{Probability, Span, Time};
 use jiff::tz::Offset;
@@ -12,7 +15,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::error::StoreError;
 use super::names::Names;
-use super::record::{Outcome, Source};
+use super::record::{self, Outcome, Source};
 
 /// A session.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +132,18 @@ pub(super) fn open_sessions(connection: &Connection) -> rusqlite::Result<Vec<Sto
 pub(super) fn open_reservations(connection: &Connection) -> rusqlite::Result<Vec<StoredReservation>> {
     let sql = format!("{RESERVATIONS} WHERE length < 0 ORDER BY start, reservation.desktop");
     connection.prepare(&sql)?.query_map([], reservation)?.collect()
+}
+
+/// What is asked for which domain.
+pub(super) fn wishes(connection: &Connection) -> rusqlite::Result<BTreeMap<DomainUuid, Standing>> {
+    let wish = |row: &Row<'_>| {
+        let domain = row.get::<_, String>(0)?.parse::<DomainUuid>().map_err(|error| bad(0, error))?;
+        let profile = row.get::<_, Option<String>>(2)?.map(ProfileName::new).transpose();
+        let profile = profile.map_err(|error| bad(2, error))?;
+        let wish = Wish { preallocation: record::preallocation(row.get(1)?), profile };
+        Ok((domain, Standing { wish, since: Time::from_unix(row.get(3)?) }))
+    };
+    connection.prepare("SELECT domain, preallocation, profile, since FROM wish")?.query_map([], wish)?.collect()
 }
 
 /// The newest reservations, newest first.

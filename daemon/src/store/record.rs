@@ -1,6 +1,8 @@
 //! What the loop tells the history, and how it is written. Every record can be written twice with the effect of once.
 
-use headstart_core::id::{DesktopName, GpuId, ProfileName, UserName};
+use headstart_core::id::{DesktopName, DomainUuid, GpuId, ProfileName, UserName};
+use headstart_core::plan::Standing;
+use headstart_core::request::Preallocation;
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use jiff::tz::Offset;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -39,6 +41,21 @@ pub enum Outcome {
     Failed = 5,
     /// Somebody released it or took the desktop out of management.
     Released = 6,
+}
+
+/// Of a pre-allocation flag. The numbers are on disk: add, never change; retention knows that of `Decline`.
+fn number(preallocation: Preallocation) -> i64 {
+    match preallocation {
+        Preallocation::Accept => 0,
+        Preallocation::Require => 1,
+        Preallocation::Decline => 2,
+    }
+}
+
+/// The pre-allocation flag with this number.
+pub(super) fn preallocation(n: i64) -> Preallocation {
+    let all = [Preallocation::Accept, Preallocation::Require, Preallocation::Decline];
+    all.into_iter().find(|it| number(*it) == n).unwrap_or_default()
 }
 
 impl Source {
@@ -143,6 +160,18 @@ pub enum Record {
         /// Framebuffer in use.
         framebuffer: FramebufferMib,
     },
+    /// Somebody asked for a desktop, and that stands; replaces what was asked before.
+    Wished {
+        /// For which domain.
+        domain: DomainUuid,
+        /// What is asked, and since when.
+        standing: Standing,
+    },
+    /// Nothing is asked for a desktop any more.
+    WishEnded {
+        /// For which domain.
+        domain: DomainUuid,
+    },
     /// What was decided, and why.
     Decision {
         /// When.
@@ -209,6 +238,17 @@ pub(super) fn write(connection: &Connection, names: &mut Names, record: &Record)
                 .prepare_cached("INSERT OR REPLACE INTO utilisation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
                 .execute(params![at.unix(), desktop, gpu, memory, encoder, decoder, framebuffer.get()])
                 .map(drop)
+        }
+        Record::Wished { domain, standing } => {
+            let (wish, since) = (&standing.wish, standing.since);
+            let profile = wish.profile.as_ref().map(ProfileName::as_str);
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO wish VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![domain.to_string(), number(wish.preallocation), profile, since.unix()])
+                .map(drop)
+        }
+        Record::WishEnded { domain } => {
+            connection.prepare_cached("DELETE FROM wish WHERE domain = ?1")?.execute([domain.to_string()]).map(drop)
         }
         Record::Decision { at, desktop, what, why } => {
             let desktop = desktop.as_ref().map_or(Ok(0), |desktop| names.id(connection, desktop.as_str()))?;

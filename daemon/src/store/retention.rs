@@ -13,6 +13,9 @@ pub(super) fn delete_before(connection: &mut Connection, limit: Time) -> rusqlit
     n += transaction.execute("DELETE FROM reservation WHERE start < ?1 AND length >= 0", limit)?;
     n += transaction.execute("DELETE FROM utilisation WHERE time < ?1", limit)?;
     n += transaction.execute("DELETE FROM preparation WHERE time < ?1", limit)?;
+    // That nothing is to be done ahead stands until it is taken back; when that was said goes.
+    n += transaction.execute("DELETE FROM wish WHERE since < ?1 AND preallocation <> 2", limit)?;
+    n += transaction.execute("UPDATE wish SET since = 0 WHERE since < ?1 AND since <> 0", limit)?;
     // Row numbers follow the order of recording, so the scan ends at the first row that stays.
     n += transaction.execute(
         "DELETE FROM decision WHERE id < coalesce(

@@ -21,7 +21,7 @@ const APPLICATION_ID: i64 = 0x6873_7461;
 ///
 /// `session` and its sisters are clustered by time (no row id): a scan in order of time reads the file from front to
 /// back, imports append, and retention cuts off the front. Lengths are seconds, -1 while the end is not known.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE session (
@@ -50,6 +50,11 @@ const MIGRATIONS: [&str; 2] = [
     "
     CREATE TABLE preparation (
         time INTEGER NOT NULL, desktop INTEGER NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (time, desktop)
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE wish (
+        domain TEXT PRIMARY KEY, preallocation INTEGER NOT NULL, profile TEXT, since INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
 ];

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use expect_test::{Expect, expect};
 use headstart_core::id::{GpuId, ProfileName, UserName};
+use headstart_core::request::{Preallocation, Wish};
 use headstart_core::unit::{FramebufferMib, Probability};
 use jiff::tz::{TimeZone, offset};
 use rusqlite::Connection;
@@ -277,7 +278,7 @@ async fn a_newer_history_is_refused() {
     refused(
         &path,
         &expect![
-            "the history PATH has format 7, and this headstartd knows formats up to 2; it was left as it is: install the newer headstart again, or move the file away to begin a new one"
+            "the history PATH has format 7, and this headstartd knows formats up to 3; it was left as it is: install the newer headstart again, or move the file away to begin a new one"
         ],
     );
 }
@@ -370,4 +371,43 @@ fn long_scans_sort_nothing() {
         SEARCH desktop USING INTEGER PRIMARY KEY (rowid=?)
         SEARCH user USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN"]]
     .assert_eq(&plan.join("\n"));
+}
+
+#[tokio::test]
+async fn requests_stand_until_they_are_taken_back() {
+    let (_folder, path) = scratch();
+    let domain = |n: u128| DomainUuid::new(uuid::Uuid::from_u128(n));
+    let standing = |preallocation, profile: Option<&str>, seconds| Standing {
+        wish: Wish { preallocation, profile: profile.map(|name| ProfileName::new(name).unwrap()) },
+        since: at(seconds),
+    };
+    let wished = |n, standing: &Standing| Record::Wished { domain: domain(n), standing: standing.clone() };
+    let plain = standing(Preallocation::Accept, None, 0);
+    let (larger, declined) =
+        (standing(Preallocation::Require, Some("A40-8Q"), 60), standing(Preallocation::Decline, None, 0));
+    let store = open(&path);
+    assert!(store.wishes().is_empty());
+    for record in [
+        wished(1, &plain),
+        wished(1, &larger),
+        wished(2, &plain),
+        Record::WishEnded { domain: domain(2) },
+        Record::WishEnded { domain: domain(9) },
+        wished(3, &declined),
+        wished(4, &plain),
+    ] {
+        store.record(record.clone());
+        store.record(record);
+    }
+    store.close().await;
+    let store = open(&path);
+    assert_eq!(
+        *store.wishes(),
+        [(domain(1), larger.clone()), (domain(3), declined.clone()), (domain(4), plain)].into()
+    );
+    // What is old goes; that nothing is to be done ahead stands, and when that was said goes.
+    store.delete_old(at(30) + Span::days(400));
+    store.close().await;
+    let timeless = Standing { since: Time::default(), ..declined };
+    assert_eq!(*open(&path).wishes(), [(domain(1), larger), (domain(3), timeless)].into());
 }

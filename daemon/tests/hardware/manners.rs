@@ -8,7 +8,7 @@ use headstart_simsysfs::samples::Sample;
 use headstart_simsysfs::sriov::Device;
 use headstart_simsysfs::{Blueprint, amd};
 
-use super::{GpuRule, Rig, SysfsRoot, all_of, gpu_id, mdev, stranger, vgpus};
+use super::{GpuRule, HardwareSeen, Rig, SysfsRoot, all_of, gpu_id, mdev, stranger, vgpus};
 
 const T4: &str = "0000:3b:00.0";
 const A40: &str = "0000:5e:00.0";
@@ -40,17 +40,43 @@ fn all_interfaces_stand_side_by_side_and_no_directory_is_read_twice() {
         rig.set(L40S, vf, "L40S-8Q").unwrap();
     }
     rig.machine.open(&mdev(1).to_string(), "desktop-1").unwrap();
-    rig.machine.forget();
-    let seen = rig.hardware.observe();
+    let seen = one_look(&rig);
     assert_eq!(seen.gpus.len(), 6);
     assert!(seen.gaps.is_empty() && seen.problems.is_empty(), "{:?}", seen.problems);
+}
+
+#[test]
+fn nor_on_a_large_host() {
+    let variant = Gpu::l40s("0000:10:00.0").vfs(16).vfs_enabled().times(8);
+    let mdevs = Gpu::a40("0000:20:00.0").vfs(16).vfs_enabled().times(8);
+    let blueprint = Blueprint::new().with_all(variant).with_all(mdevs);
+    let pfs: Vec<String> = (0..16).map(|n| format!("0000:{:02x}:00.0", 0x10 + 2 * n)).collect();
+    let owned: Vec<&str> = pfs.iter().map(String::as_str).collect();
+    let Some(rig) = Rig::new(blueprint, &owned) else { return };
+    rig.hardware.observe();
+    for pf in &pfs[..8] {
+        rig.set(pf, &pf.replace(".0", ".4"), "L40S-3Q").unwrap();
+    }
+    for (n, pf) in (1..).zip(&pfs[8..]) {
+        rig.create(pf, "A40-8Q", n).unwrap();
+    }
+    let seen = one_look(&rig);
+    assert_eq!((seen.gpus.len(), seen.gpus.values().map(|gpu| gpu.vfs.len()).sum::<usize>()), (16, 256));
+    assert_eq!(seen.gpus.values().map(|gpu| gpu.vgpus.len()).sum::<usize>(), 16);
+}
+
+/// Looks once, and fails if a directory was listed twice, a file read twice, a file read that can block, or anything written.
+fn one_look(rig: &Rig) -> HardwareSeen {
+    rig.machine.forget();
+    let seen = rig.hardware.observe();
     let looks = rig.machine.looks();
     let twice: Vec<_> = looks.lists.iter().filter(|(_, count)| **count > 1).collect();
-    assert!(twice.is_empty(), "{twice:#?}");
+    assert!(!looks.lists.is_empty() && twice.is_empty(), "{twice:#?}");
     let often: Vec<_> = looks.reads.iter().filter(|(_, count)| **count > 1).collect();
     assert!(often.iter().all(|(path, count)| path.ends_with("/vendor") && **count == 2), "{often:#?}");
     assert!(!looks.reads.keys().any(|path| path.ends_with("sriov_numvfs")), "reading it can block");
     assert_eq!(rig.machine.writes().len(), 0, "looking changes nothing");
+    seen
 }
 
 #[test]

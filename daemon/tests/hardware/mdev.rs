@@ -188,9 +188,9 @@ fn a_process_that_the_driver_does_not_name_keeps_it_too() {
     rig.machine.open(&mdev(1).to_string(), "desktop-7").unwrap();
     rig.machine.inject(Fault::read("**/vm_name").content("\n"));
     let seen = vgpus(&rig.gpu(T4));
-    assert!(seen.starts_with("  + mdev 1 T4-4Q, qemu-system-x86 (process "), "{seen}");
+    assert!(seen.starts_with("  + mdev 1 T4-4Q, the guest desktop-7 (process "), "{seen}");
     let (kind, text) = fails(rig.remove(T4, "T4-4Q", 1));
-    assert!(kind == FailureKind::Conflict && text.contains("qemu-system-x86 (process "), "{text}");
+    assert!(kind == FailureKind::Conflict && text.contains("the guest desktop-7 (process "), "{text}");
 }
 
 #[test]

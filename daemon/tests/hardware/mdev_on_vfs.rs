@@ -75,7 +75,7 @@ fn who_has_it_open_is_found_whichever_way_it_was_opened() {
     rig.machine.inject(Fault::read("**/vm_name").content("\n"));
     rig.machine.open(&mdev(1).to_string(), headstart_simsysfs::Vm::new("desktop-7").through_cdev()).unwrap();
     let seen = vgpus(&rig.gpu(A2));
-    assert!(seen.contains("qemu-system-x86 (process "), "{seen}");
+    assert!(seen.contains("the guest desktop-7 (process "), "{seen}");
     assert_eq!(fails(rig.remove(A2, "A2-4Q", 1)).0, FailureKind::Conflict);
 }
 

@@ -237,27 +237,27 @@ fn gpu_instances_before_vgpus() {
             round 1
             * enable 20 VFs on 86
             round 2
-            * make instance H100-1-10C at 5 on 86
+            * make instance H100-1-10C at 6 on 86
             round 3
             * make instance H100-3-40C at 0 on 86
             round 4
-            * set 86.4 H100-3-40C at 0
+            * set 86.4 H100-1-10C at 6
             round 5
-            * attach 86.4 to vm2
+            * attach 86.4 to vm1
             round 6
-            * start vm2
-            * set 86.5 H100-1-10C at 5
-            round 7
-            * attach 86.5 to vm3
-            round 8
-            * start vm3
-            * make instance H100-1-10C at 6 on 86
-            round 9
-            * set 86.6 H100-1-10C at 6
-            round 10
-            * attach 86.6 to vm1
-            round 11
             * start vm1
+            * make instance H100-1-10C at 5 on 86
+            round 7
+            * set 86.5 H100-3-40C at 0
+            round 8
+            * attach 86.5 to vm2
+            round 9
+            * start vm2
+            * set 86.6 H100-1-10C at 5
+            round 10
+            * attach 86.6 to vm3
+            round 11
+            * start vm3
             vm1: reserved -> 86 H100-1-10C at 6
             vm2: reserved -> 86 H100-3-40C at 0
             vm3: reserved -> 86 H100-1-10C at 5

@@ -128,7 +128,7 @@ fn a_vf_under_a_driver_of_the_host_is_not_taken_for_free() {
     let first = vgpus(&rig.gpu(IGB)).lines().next().unwrap_or_default().to_owned();
     assert_eq!(first, format!("  + {vf} igb-1/2"), "without a driver nobody can use it");
     rig.machine.open_managed(&vf.to_string(), "desktop-7").unwrap();
-    assert!(vgpus(&rig.gpu(IGB)).contains("qemu-system-x86 (process "));
+    assert!(vgpus(&rig.gpu(IGB)).contains("the guest desktop-7 (process "));
 }
 
 /// The tree of the lab's host as plain files, in which things can be added that the simulated machine has not.
@@ -203,7 +203,7 @@ fn gims_vfs_are_as_many_as_it_made() {
     assert_eq!(kind, FailureKind::Conflict, "{text}");
     let vf = rig.gpu(V710).vfs[0].to_string();
     rig.machine.open_managed(&vf, "desktop-7").unwrap();
-    assert!(vgpus(&rig.gpu(V710)).contains("qemu-system-x86 (process "));
+    assert!(vgpus(&rig.gpu(V710)).contains("the guest desktop-7 (process "));
 }
 
 #[test]

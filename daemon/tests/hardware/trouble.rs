@@ -209,3 +209,57 @@ fn text_that_never_ends_is_refused() {
     let seen = rig.hardware.observe();
     assert!(problems(&seen).contains("nvidia-232/name: expected a shorter text"), "{}", problems(&seen));
 }
+
+#[test]
+fn a_name_with_blanks_is_a_name_and_one_that_cannot_be_read_leaves_its_type_out() {
+    let Some(rig) = two() else { return };
+    let named = |content: &str| {
+        rig.machine.heal();
+        rig.machine.inject(Fault::read("**/0000:3b:00.0/**/nvidia-231/name").content(content));
+    };
+    named("NVIDIA RTX Pro 6000 Blackwell DC-2Q\n");
+    let long = "RTX Pro 6000 Blackwell DC-2Q";
+    assert_eq!(rig.create(T4, long, 1), Ok(Applied::Changed));
+    assert_eq!(vgpus(&rig.gpu(T4)), format!("  + mdev 1 {long}\n"));
+    assert_eq!(rig.remove(T4, long, 1), Ok(Applied::Changed));
+    let told = |rig: &Rig| {
+        let seen = rig.hardware.observe();
+        assert_eq!(seen.gpus[&gpu_id(T4)].state, GpuState::Ready, "the other types are there");
+        problems(&seen)
+    };
+    let folder = "/sys/class/mdev_bus/0000:3b:00.0/mdev_supported_types/nvidia-231";
+    for (content, why) in [
+        ("\n", "profile name \"\" is not valid: it is empty"),
+        ("NVIDIA T4\t2Q\n", "profile name \"T4\\t2Q\" is not valid: it holds control characters"),
+    ] {
+        named(content);
+        assert_eq!(told(&rig), format!("{folder}: this type is left out: {why}\n"));
+    }
+    rig.machine.heal();
+    rig.machine.inject(Fault::read("**/0000:3b:00.0/**/nvidia-231/name").errno(Errno::EACCES));
+    let why = format!("{folder}/name: cannot be read: Permission denied");
+    assert_eq!(told(&rig), format!("{folder}: this type is left out: {why}\n"));
+}
+
+#[test]
+fn a_card_that_vanishes_during_a_look_is_gone_or_not_known_and_no_other_suffers() {
+    let Some(rig) = two() else { return };
+    rig.create(T4, "T4-4Q", 1).unwrap();
+    let before = rig.gpu(T4);
+    // Its files go from the top; a look that has read some finds the next no more.
+    for (files, told) in [
+        ("**/0000:3b:00.0/**", "0000:3b:00.0: it is in the configuration and not on this host\n"),
+        (
+            "**/0000:3b:00.0/device",
+            "0000:3b:00.0: it could not be looked at: /sys/bus/pci/devices/0000:3b:00.0/device: cannot be read: \
+             No such file or directory\n",
+        ),
+    ] {
+        rig.machine.inject(Fault::vanishing(files));
+        let seen = rig.hardware.observe();
+        assert_eq!(problems(&seen), told);
+        assert_eq!(seen.gpus[&gpu_id(OTHER)].state, GpuState::Ready);
+        rig.machine.heal();
+        assert_eq!(rig.gpu(T4), before, "as it was, when it is there again");
+    }
+}

@@ -72,7 +72,7 @@ fn what_somebody_has_open_is_not_cleared() {
     rig.set(L40S, VF, "L40S-8Q").unwrap();
     rig.machine.open(VF, "desktop-7").unwrap();
     let seen = vgpus(&rig.gpu(L40S));
-    assert!(seen.contains("L40S-8Q, qemu-system-x86 (process "), "{seen}");
+    assert!(seen.contains("L40S-8Q, the guest desktop-7 (process "), "{seen}");
     rig.machine.forget();
     let (kind, text) = fails(rig.clear(L40S, VF, "L40S-8Q"));
     assert!(kind == FailureKind::Conflict && text.contains("has it open"), "{text}");

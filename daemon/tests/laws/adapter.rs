@@ -2,6 +2,8 @@
 //!
 //! Tried with any step, sensible or not: a daemon that decided long ago is as good as one that is mad.
 
+use std::collections::BTreeSet;
+
 use headstart_core::gpu::{DeviceId, Opened};
 use headstart_core::observed::{Attachment, Login, Observed, Power};
 use headstart_core::step::{Applied, Step};
@@ -86,7 +88,7 @@ proptest! {
         let mut course = Course::new(&scene);
         scene.turns.iter().for_each(|turn| drop(course.play(turn)));
         let built = &course.built;
-        let nobody = Default::default();
+        let nobody = BTreeSet::new();
         for numbers in steps {
             let before = built.sim.observe();
             let Some(step) = numbers.step(built, &before) else { continue };
@@ -135,7 +137,7 @@ fn cannot_rely(step: &Step, truth: &Observed) -> Option<&'static str> {
         if there.profile.as_ref() != Some(profile) {
             return Some("it has another profile");
         }
-        if there.opened != Opened::No { Some("it is open") } else { named(device).then_some("a domain names it") }
+        if there.opened == Opened::No { named(device).then_some("a domain names it") } else { Some("it is open") }
     };
     match step {
         Step::CreateMdev { uuid, .. } => vgpu(DeviceId::Mdev(*uuid)).map(|_| "it is there"),

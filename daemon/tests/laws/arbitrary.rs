@@ -13,6 +13,7 @@ use super::scene::{
 
 /// What may befall the host.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, set by name")]
 pub(super) struct Trouble {
     /// People come, go and ask; the host is rebooted.
     pub(super) deeds: bool,

@@ -62,16 +62,14 @@ impl Board {
                     continue;
                 }
             }
-            let _ = host.apply(&match gpu.interface {
-                Interface::VfioVariant => {
-                    Step::SetVgpuType { gpu: address, vf: vf(n, 1 + nth as u32), profile, start: None }
-                }
-                _ => {
-                    let own = of.and_then(|of| desktops.get(of % desktops.len().max(1)));
-                    let uuid = own.map_or_else(|| alien(n, nth), |(_, uuid)| uuid.mdev());
-                    Step::CreateMdev { gpu: address, profile, uuid, start: None }
-                }
-            });
+            let step = if gpu.interface == Interface::VfioVariant {
+                Step::SetVgpuType { gpu: address, vf: vf(n, 1 + nth as u32), profile, start: None }
+            } else {
+                let own = of.and_then(|of| desktops.get(of % desktops.len().max(1)));
+                let uuid = own.map_or_else(|| alien(n, nth), |(_, uuid)| uuid.mdev());
+                Step::CreateMdev { gpu: address, profile, uuid, start: None }
+            };
+            let _ = host.apply(&step);
         }
     }
 }

@@ -57,7 +57,8 @@ impl Course {
         course
     }
 
-    /// A daemon that was killed: all it knows is on the host and in the history, which tells of sessions that a broker reported.
+    /// A daemon that was killed: all it knows is on the host and in the history, which tells of sessions that a broker reported, and of
+    /// requests that stand.
     pub(super) fn forget(&mut self) {
         let mut history = self.history.clone();
         // Who is really still there, the next look shows.
@@ -67,7 +68,9 @@ impl Course {
                 history.session_ended(&subject, self.now());
             }
         }
+        let standing = std::mem::take(&mut self.memory.standing);
         self.memory = Memory::new(history, Model::default());
+        self.memory.standing = standing;
         for (name, uuid) in &self.built.desktops {
             if let Some(since) = self.reported.get(uuid) {
                 self.memory.reported.insert(name.clone(), Reported { since: *since, user: None });
@@ -106,7 +109,9 @@ impl Course {
     pub(super) fn look(&mut self, hidden: &[Hidden]) -> Lap {
         let truth = self.built.sim.observe();
         let mut seen = truth.clone();
-        hidden.iter().for_each(|hidden| hidden.hide(&self.built, &mut seen));
+        for hidden in hidden {
+            hidden.hide(&self.built, &mut seen);
+        }
         let now = self.now();
         let (mut busy, quarantine) = self.memory.trouble.now(now);
         let in_flight = self.in_flight();

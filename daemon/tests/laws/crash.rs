@@ -36,8 +36,6 @@ proptest! {
         for turn in &scene.turns {
             course.play(turn);
         }
-        // Requests are not remembered over a start; without them, what is at rest stays so.
-        course.memory.standing.clear();
         let rest = course.settle();
         prop_assert!(rest.is_ok(), "{:?}\n{}", rest.err(), course.log);
         course.note("killed at rest");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use super::source::{files, root};
 
@@ -13,11 +14,12 @@ fn map() -> Vec<(String, BTreeSet<String>)> {
     let mut map: Vec<(String, BTreeSet<String>)> = Vec::new();
     for line in section.lines().filter(|line| !line.trim().is_empty()) {
         let words = || line.split_whitespace().map(|word| word.trim_end_matches([',', ';', ':', '.']));
+        let is_source = |word: &str| Path::new(word).extension().is_some_and(|extension| extension == "rs");
         if line.starts_with(' ') {
             let (_, named) = map.last_mut().unwrap();
-            let first = words().take_while(|word| word.ends_with('/') || word.ends_with(".rs"));
+            let first = words().take_while(|word| word.ends_with('/') || is_source(word));
             // Beside the first words, a file may be named where it is explained.
-            named.extend(first.chain(words().filter(|word| word.ends_with(".rs"))).map(str::to_owned));
+            named.extend(first.chain(words().filter(|word| is_source(word))).map(str::to_owned));
         } else {
             for folder in words().filter(|word| word.ends_with('/')) {
                 map.push((folder.to_owned(), BTreeSet::new()));

@@ -33,7 +33,15 @@ const KNOWS: &[(Thing, &[&str])] = &[
     // Places below the root folder; whoever names one has it opened by `SysfsRoot`. What a host looks like is captured without us.
     (Text("sys/"), &["daemon/src/host/", "daemon/command/src/capture/"]),
     (Text("/proc"), &["daemon/src/host/sysfs.rs", "daemon/src/host/libvirt.rs", "daemon/src/host/libvirt/"]),
-    (Text("/dev/"), &["daemon/src/host/sysfs.rs", "daemon/src/host/holders.rs", "daemon/src/host/sriov/nvidia.rs"]),
+    (
+        Text("/dev/"),
+        &[
+            "daemon/src/host/sysfs.rs",
+            "daemon/src/host/holders.rs",
+            "daemon/src/host/sriov/nvidia.rs",
+            "daemon/command/src/capture/",
+        ],
+    ),
     (
         Text("qemu:///"),
         &["daemon/src/host/libvirt.rs", "daemon/src/host/libvirt/", "daemon/src/config.rs", "daemon/src/config/"],

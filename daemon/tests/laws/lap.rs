@@ -6,7 +6,7 @@ use headstart_core::check::Judge;
 use headstart_core::id::DomainUuid;
 use headstart_core::observed::Observed;
 use headstart_core::plan::Quarantine;
-use headstart_core::step::{Applied, Busy, Step, StepError};
+use headstart_core::step::{Applied, Busy, Desired, Step, StepError};
 use headstartd::reconcile::memory::Round;
 
 use super::witness::Witness;
@@ -47,6 +47,15 @@ impl Lap {
         self.judge().round(&self.round.steps)
     }
 
+    /// Plans that leave only these alone: nobody else is to have anything; or whoever is to have something has it, and all others give back.
+    pub(super) fn careless(&self, hands_off: BTreeSet<DomainUuid>) -> [Desired; 2] {
+        let plan = &self.round.plan.desired;
+        let shut_down = self.round.desktops.keys().copied().collect();
+        let nobody = Desired { hands_off, shut_down, ..Desired::default() };
+        let few = Desired { wants: plan.wants.clone(), num_vfs: plan.num_vfs.clone(), ..nobody.clone() };
+        [nobody, few]
+    }
+
     fn judge(&self) -> Judge<'_> {
         Judge {
             observed: &self.round.observed,
@@ -58,8 +67,13 @@ impl Lap {
 
     /// What the truth says against the steps, whether or not the host would refuse them.
     pub(super) fn objections(&self, managed: &BTreeSet<DomainUuid>) -> Vec<String> {
+        self.objections_to(&self.round.steps, managed)
+    }
+
+    /// The same against other steps from the same look.
+    pub(super) fn objections_to(&self, steps: &[Step], managed: &BTreeSet<DomainUuid>) -> Vec<String> {
         let witness = Witness { truth: &self.truth, managed, reported: &self.reported };
-        self.round.steps.iter().flat_map(|step| witness.objects_to(step)).collect()
+        steps.iter().flat_map(|step| witness.objects_to(step)).collect()
     }
 
     /// What was done that must not be done.

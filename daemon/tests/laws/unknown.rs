@@ -1,8 +1,10 @@
 //! Invariant 5: unknown is not absent. What could not be observed forbids every destructive step that depends on it.
 
+use std::collections::BTreeSet;
+
 use headstart_core::gpu::{DeviceId, GpuState, Opened};
 use headstart_core::observed::{Gap, Login, Observed, Power};
-use headstart_core::step::Step;
+use headstart_core::step::{Step, next_steps};
 use proptest::prelude::*;
 
 use super::arbitrary::{Trouble, scene};
@@ -34,6 +36,20 @@ proptest! {
             let lap = course.play(turn);
             let guess = lap.round.steps.iter().find_map(|step| guesses(step, &lap.round.observed).map(|why| (step, why)));
             prop_assert!(guess.is_none(), "{guess:?}\n{}", course.log);
+        }
+    }
+
+    /// Not even if the plan does: the steps see for themselves.
+    #[test]
+    fn a_careless_plan_takes_no_step_in_the_dark(scene in scene(GAPS, 12)) {
+        let mut course = Course::new(&scene);
+        for turn in &scene.turns {
+            let lap = course.play(turn);
+            for desired in lap.careless(BTreeSet::new()) {
+                let steps = next_steps(&desired, &lap.round.observed, &lap.round.desktops, &lap.busy);
+                let guess = steps.iter().find_map(|step| guesses(step, &lap.round.observed).map(|why| (step, why)));
+                prop_assert!(guess.is_none(), "{desired:#?}\n{guess:?}\n{}", course.log);
+            }
         }
     }
 }

@@ -26,54 +26,49 @@ pub(super) struct Witness<'a> {
 impl Witness<'_> {
     /// Why this step may not even be tried; nothing if it may.
     pub(super) fn objects_to(&self, step: &Step) -> Vec<String> {
-        let mut objections = Vec::new();
-        let mut object = |why: &str| objections.push(format!("{step}: {why}"));
-        if step.domain().is_some_and(|domain| !self.managed.contains(&domain)) {
-            object("the domain is not managed");
-        }
+        let stranger = step.domain().is_some_and(|domain| !self.managed.contains(&domain));
+        let stranger = stranger.then_some("the domain is not managed");
+        let objections = stranger.into_iter().chain(self.against(step));
+        objections.map(|why| format!("{step}: {why}")).collect()
+    }
+
+    /// Why this step may not be tried, whosever the domain is.
+    fn against(&self, step: &Step) -> Option<&'static str> {
         match step {
-            Step::RemoveMdev { uuid, .. } => self.against_removal(DeviceId::Mdev(*uuid)).map(&mut object),
-            Step::ClearVgpuType { vf, .. } => self.against_removal(DeviceId::Vf(*vf)).map(&mut object),
-            Step::CreateMdev { uuid, .. } if self.vgpu(DeviceId::Mdev(*uuid)).is_some() => {
-                Some(object("it exists already"))
+            Step::RemoveMdev { uuid, .. } => self.against_removal(DeviceId::Mdev(*uuid)),
+            Step::ClearVgpuType { vf, .. } => self.against_removal(DeviceId::Vf(*vf)),
+            Step::CreateMdev { uuid, .. } => self.vgpu(DeviceId::Mdev(*uuid)).map(|_| "it exists already"),
+            Step::SetVgpuType { vf, .. } if self.vgpu(DeviceId::Vf(*vf)).is_some() => Some("the VF has a type already"),
+            Step::SetVgpuType { vf, .. } => {
+                (!self.named_by(DeviceId::Vf(*vf)).is_empty()).then_some("a domain names the VF")
             }
-            Step::SetVgpuType { vf, .. } if self.vgpu(DeviceId::Vf(*vf)).is_some() => {
-                Some(object("the VF has a type already"))
+            Step::SetNumVfs { gpu, .. } => {
+                self.truth.gpus.get(gpu).is_some_and(|gpu| !gpu.vfs.is_empty()).then_some("VFs are on")
             }
-            Step::SetVgpuType { vf, .. } if !self.named_by(DeviceId::Vf(*vf)).is_empty() => {
-                Some(object("a domain names the VF"))
-            }
-            Step::SetNumVfs { gpu, .. } if self.truth.gpus.get(gpu).is_some_and(|gpu| !gpu.vfs.is_empty()) => {
-                Some(object("VFs are on"))
-            }
+            Step::CreateGpuInstance { .. } => None,
             Step::DestroyGpuInstance { gpu, instance } => {
                 let it = self.truth.gpus.get(gpu).and_then(|gpu| gpu.instances.as_ref()?.get(instance));
-                it.is_some_and(|it| it.used != Opened::No).then(|| object("something is on the GPU instance"))
+                it.is_some_and(|it| it.used != Opened::No).then_some("something is on the GPU instance")
             }
             Step::AttachHostdev { device, .. } if !self.named_by(*device).is_empty() => {
-                Some(object("a domain names the device"))
+                Some("a domain names the device")
             }
-            Step::AttachHostdev { device, .. } => {
-                self.protects(*device).then(|| object("the device is not ours to give"))
-            }
+            Step::AttachHostdev { device, .. } => self.protects(*device).then_some("the device is not ours to give"),
             Step::DetachHostdev { domain, device, .. } => {
                 // What does not exist any more, nobody loses in front of a desktop that is off.
                 let exists = self.vgpu(*device).is_some();
                 let off = self.truth.domains.get(domain).is_some_and(|domain| domain.power == Power::Off);
                 let used = self.somebody_at(*domain) && (exists || !off);
-                (used || (exists && self.protects(*device))).then(|| object("it is in use or not ours"))
+                (used || (exists && self.protects(*device))).then_some("it is in use or not ours")
             }
             Step::StartDomain { domain } => {
                 let hostdevs = self.truth.domains[domain].hostdevs.iter().filter(|hostdev| hostdev.ours);
                 let mut devices = hostdevs.map(|hostdev| hostdev.device);
                 let open = |device| self.vgpu(device).is_none_or(|vgpu| vgpu.opened != Opened::No);
-                let taken = devices.find(|device| open(*device));
-                taken.map(|_| object("its device is not there, or somebody else has it"))
+                devices.any(open).then_some("its device is not there, or somebody else has it")
             }
-            Step::ShutDownDomain { domain } => self.somebody_at(*domain).then(|| object("somebody is there")),
-            _ => None,
-        };
-        objections
+            Step::ShutDownDomain { domain } => self.somebody_at(*domain).then_some("somebody is there"),
+        }
     }
 
     fn against_removal(&self, device: DeviceId) -> Option<&'static str> {

@@ -197,8 +197,21 @@ fn a_saved_domain_is_left_alone() {
     server.virsh(&["start", "win-01"]);
     watch.until_domain(uuid, "it goes on", |domain| matches!(domain.unwrap().power, Power::Running { .. }));
     server.virsh(&["managedsave", "win-01"]);
-    server.virsh(&["managedsave-remove", "win-01"]);
+    server.virsh(&["start", "win-01", "--force-boot"]);
+    server.virsh(&["destroy", "win-01"]);
     watch.until_domain(uuid, "it is off", |domain| domain.unwrap().power == Power::Off);
+    let file = server.file("saved", "");
+    server.virsh(&["start", "win-01"]);
+    server.virsh(&["save", "win-01", &file]);
+    watch.until_domain(
+        uuid,
+        "it is in a file",
+        |domain| matches!(&domain.unwrap().power, Power::Unknown(why) if why.contains("saved into a file")),
+    );
+    server.virsh(&["restore", &file]);
+    watch.until_domain(uuid, "it is back", |domain| matches!(domain.unwrap().power, Power::Running { .. }));
+    server.virsh(&["destroy", "win-01"]);
+    watch.until_domain(uuid, "it is off again", |domain| domain.unwrap().power == Power::Off);
     watch.changed(&attach(uuid, vf(4), false));
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::scene::{DEMO_HOST, Scene, eventually, start};
+use crate::scene::{DEADLINE, DEMO_HOST, Scene, eventually, start};
 
 /// 45 s of booting in less than half a second.
 const SPEED: [&str; 2] = ["--speed", "120"];
@@ -154,4 +154,43 @@ fn a_desktop_is_explained_with_its_forecast_its_rule_and_what_would_change_it() 
     let decisions = text.split("Last decisions:").nth(1).expect("they are told");
     assert!(decisions.contains("ready: attached and up after 45 s"), "{text}");
     assert!(decisions.contains("request: accept"), "{text}");
+}
+
+/// How many requests stand, by the history on disk.
+fn kept(scene: &Scene) -> Result<i64, String> {
+    let open = rusqlite::Connection::open(scene.path("history.db")).map_err(|error| error.to_string())?;
+    open.query_row("SELECT count(*) FROM wish", [], |row| row.get(0)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_was_asked_stands_though_the_daemon_is_killed() {
+    let scene = Scene::new();
+    let kill = |mut daemon: headstart_tests::daemon::Daemon| {
+        daemon.kill();
+        daemon.wait(DEADLINE).expect("nothing survives that");
+    };
+    let wait_for = |count| {
+        eventually("the history knows", || match kept(&scene)? {
+            found if found == count => Ok(()),
+            found => Err(format!("{found} requests")),
+        });
+    };
+    let daemon = armed(&scene);
+    assert_eq!(request(&scene, "vm001", &["profile", "s", "A40-8Q"])["way"], "on-demand");
+    wait_for(1);
+    kill(daemon);
+
+    let daemon = armed(&scene);
+    scene.wait_for_state("vm001", &["ready"]);
+    assert_eq!(scene.property("/desktop/vm001", "Desktop", "Profile"), "A40-8Q", "also what was wished for");
+    let text = scene.headstart(&["explain", "vm001"]).ok();
+    assert!(text.contains("wanted since"), "{text}");
+    scene.call("Release", &["s", "vm001"]);
+    wait_for(0);
+    kill(daemon);
+
+    let _daemon = armed(&scene);
+    scene.wait_for_state("vm001", &["off"]);
+    let text = scene.headstart(&["explain", "vm001"]).ok();
+    assert!(!text.contains("wanted since"), "what was taken back does not come again: {text}");
 }

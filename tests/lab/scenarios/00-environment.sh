@@ -2,6 +2,7 @@
 # The lab itself, by hand and without headstart: if this fails, no other scenario means anything.
 # about: the lab is a hypervisor: mdevs, SR-IOV, KVM guests that see devices come and go
 # deadline: 120
+# takes: 100
 
 scenario() {
     step "what the machine has"

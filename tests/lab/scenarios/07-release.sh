@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: who comes back within the grace time finds the GPU; who stays away gives it to the next
 # deadline: 120
-# todo: headstartd drives simulated hardware only
+# takes: 100
 
 scenario() {
     define_desktop studio

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: mdevs, virtual functions and domains of others survive all that headstart does beside them
 # deadline: 150
-# todo: headstartd drives simulated hardware only
+# takes: 200
 
 scenario() {
     set_vfs 3
@@ -25,6 +25,7 @@ scenario() {
 address = "mbochs"
 [[gpu]]
 address = "0000:01:00.0"
+board = "IGB"
 TOML
     local before
     before=$(mdevs)

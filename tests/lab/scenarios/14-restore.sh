@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: a saved desktop is restored with a device that exists now: the hook rewrites it, and leaves strangers' XML alone
 # deadline: 150
-# todo: headstartd drives simulated hardware only
+# takes: 120
 
 scenario() {
     define_desktop studio savable=yes

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
 # about: with the daemon stopped, hung or slow, desktops start and stop all the same; what the hook costs, in ms
 # deadline: 150
-# todo: there is no hook yet
+# takes: 120
 
 HOOK=/etc/libvirt/hooks/qemu.d/50-headstart
 
 start_and_stop() { virsh --quiet start --paused office && virsh --quiet destroy office; }
 
-# The least of five starts and stops: what a loaded host adds is not the hook's.
+# The least of two starts and stops: what a loaded host adds is not the hook's.
 least() {
     local least=999999 this
-    for _ in 1 2 3 4 5; do
+    for _ in 1 2; do
         this=$(milliseconds start_and_stop)
         [ "$this" -ge "$least" ] || least=$this
     done
@@ -30,7 +30,6 @@ attach = "request"
 TOML
     # libvirtd looks for hooks when it starts; the package told it.
     local with stopped without hung
-    least > /dev/null
     with=$(least)
     systemctl stop headstartd
     stopped=$(least)
@@ -47,5 +46,5 @@ TOML
     # prepare, start and started wait at most two seconds each in the worst case; none of it may be unbounded.
     [ "$hung" -lt $((without + 8000 * PATIENCE)) ] || fail "a hung daemon held the start up for $hung ms"
     [ "$stopped" -lt $((without + 500 * PATIENCE)) ] || fail "a stopped daemon costs $((stopped - without)) ms"
-    refuse "AppArmor denied the hook nothing" grep -i 'apparmor="DENIED".*headstart' /dev/fd/3 3< <(journalctl -k -b)
+    refuse "AppArmor denies nothing" says 'apparmor="DENIED"' journalctl --dmesg
 }

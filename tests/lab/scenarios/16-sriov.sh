@@ -1,16 +1,18 @@
 # shellcheck shell=bash
 # about: a function is asked for while SR-IOV is off: it is switched on; switched off behind the daemon's back, it is switched on again
 # deadline: 150
-# todo: headstartd drives simulated hardware only
+# takes: 80
 
 scenario() {
     define_desktop studio
-    opt_in studio attach=live profile=vf
+    opt_in studio attach=live profile=IGB-1/3
     start_desktop studio
     same "SR-IOV is off" 0 "$(vfs)"
     arm << 'TOML'
 [[gpu]]
 address = "0000:01:00.0"
+board = "IGB"
+vfs = 3
 TOML
     headstart request studio
     guest_sees studio "$IGBVF" 60

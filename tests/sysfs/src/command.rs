@@ -73,6 +73,12 @@ impl Output {
     }
 }
 
+/// Whether a path is a stub program or the pipe that they speak through.
+pub(crate) fn is_program(path: &str) -> bool {
+    let programs = [Program::SriovManage, Program::NvidiaSmi, Program::AmdSmi];
+    path == STREAM || programs.iter().any(|program| program.path() == path)
+}
+
 pub(crate) fn draw(sketch: &mut Sketch, nvidia: bool, amd: bool) {
     sketch.content(STREAM, 0o600, Ok(Vec::new()), Some(Attribute::Commands));
     let mut programs = Vec::new();

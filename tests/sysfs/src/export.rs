@@ -5,13 +5,13 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::command;
 use crate::sketch::{File, Leaf};
 use crate::tree::Tree;
 
 pub(crate) fn write(tree: &Tree, folder: &Path) -> io::Result<()> {
     // The stub programs would find nobody to speak with.
-    let shown = |path: &String| ["sys/", "proc/", "dev/"].iter().any(|root| path.starts_with(root));
-    for (path, leaf) in tree.leaves().filter(|(path, _)| shown(path)) {
+    for (path, leaf) in tree.leaves().filter(|(path, _)| !command::is_program(path)) {
         let path = folder.join(path);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;

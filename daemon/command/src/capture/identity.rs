@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use headstart_core::id::{DomainUuid, MdevUuid};
 
+use super::process::GUEST;
+
 /// Who was met, and what they are called now.
 #[derive(Debug, Default)]
 pub(super) struct Identities {
@@ -12,6 +14,8 @@ pub(super) struct Identities {
     names: BTreeMap<(&'static str, String), String>,
 }
 
+/// Programs that are found at devices and tell of nobody.
+const PROGRAMS: [&str; 3] = ["qemu", "nvidia", "Xorg"];
 /// Length of a UUID and of a MAC address as text.
 const UUID: usize = 36;
 const MAC: usize = 17;
@@ -72,8 +76,17 @@ impl Identities {
     pub(super) fn file(&mut self, path: &str, bytes: &[u8]) -> Vec<u8> {
         let Ok(text) = std::str::from_utf8(bytes) else { return Vec::new() };
         if path.ends_with("/vm_name") {
-            let name = text.trim();
-            return if name.is_empty() { bytes.to_vec() } else { format!("{}\n", self.name("vm", name)).into_bytes() };
+            // The argument of QEMU's `-name`; what stands behind the name may be somebody's choice as well.
+            let (guest, name) = text.trim().strip_prefix("guest=").map_or(("", text.trim()), |name| ("guest=", name));
+            let name = name.split(',').next().unwrap_or_default();
+            let new = if name.is_empty() { String::new() } else { self.name("vm", name) };
+            return format!("{guest}{new}\n").into_bytes();
+        }
+        if let Some(guest) = text.strip_prefix(GUEST).filter(|_| path.ends_with("/cmdline")) {
+            return format!("{GUEST}{}\0", self.name("vm", guest.trim_end_matches('\0'))).into_bytes();
+        }
+        if path.ends_with("/comm") && !PROGRAMS.iter().any(|program| text.starts_with(program)) {
+            return format!("{}\n", self.name("program", text.trim())).into_bytes();
         }
         self.replace(text).into_bytes()
     }

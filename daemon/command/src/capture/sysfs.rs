@@ -1,7 +1,9 @@
-//! What headstart looks at in `/sys` and `/proc`: GPUs and whatever else can have virtual functions, mdev parents, their types and mdevs,
-//! drivers, IOMMU groups.
+//! What headstart looks at in `/sys`: GPUs and whatever else can have virtual functions, mdev parents, their types and mdevs, drivers,
+//! IOMMU groups; and what NVIDIA's driver tells beside it.
 //!
 //! Reading a file of sysfs may do something, so only files of these names are opened, and none that cannot be read by its mode.
+//! `sriov_numvfs` is counted, not read: a read waits for whoever is writing it. What NVML and `nvidia-smi` tell is not here, so a card
+//! in MIG mode is captured without its GPU instances.
 
 use std::fs;
 use std::io::{self, Read};
@@ -15,13 +17,17 @@ pub(super) const PCI_DEVICES: &str = "sys/bus/pci/devices/";
 const MDEV_PARENTS: &str = "sys/class/mdev_bus/";
 const MDEVS: &str = "sys/bus/mdev/devices/";
 const NVIDIA: &str = "proc/driver/nvidia/gpus/";
-/// Longest file that is taken.
+/// The types of all boards, as NVIDIA's host driver installs them.
+const TABLE: &str = "usr/share/nvidia/vgpu/vgpuConfig.xml";
+/// Longest file of a device that is taken.
 const LONGEST: u64 = 64 << 10;
+/// Longest table that is taken; it has a few hundred kilobytes.
+const LONGEST_TABLE: u64 = 16 << 20;
 /// A folder of types has a folder for each type, and in it a folder of devices.
 const DEEPEST: usize = 4;
 
 /// Files of a device.
-const FILES: [&str; 21] = [
+const FILES: [&str; 20] = [
     "available_instances",
     "class",
     "current_vgpu_type",
@@ -35,7 +41,6 @@ const FILES: [&str; 21] = [
     "remove",
     "revision",
     "sriov_drivers_autoprobe",
-    "sriov_numvfs",
     "sriov_offset",
     "sriov_stride",
     "sriov_totalvfs",
@@ -45,7 +50,10 @@ const FILES: [&str; 21] = [
     "vendor",
 ];
 /// Folders of a device that are taken whole.
-const FOLDERS: [&str; 3] = ["mdev_supported_types", "nvidia", "vfio-dev"];
+const FOLDERS: [&str; 2] = ["mdev_supported_types", "vfio-dev"];
+/// What is taken of the folder that NVIDIA's driver gives a vGPU or a VF.
+const NVIDIA_FILES: [&str; 6] =
+    ["creatable_vgpu_types", "current_vgpu_type", "gpu_instance_id", "placement_id", "vgpu_params", "vm_name"];
 /// Links of a device, beside those to its VFs.
 const LINKS: [&str; 4] = ["driver", "iommu_group", "mdev_type", "physfn"];
 
@@ -55,6 +63,12 @@ const LINKS: [&str; 4] = ["driver", "iommu_group", "mdev_type", "physfn"];
 /// There is no PCI bus to list.
 pub(super) fn read(root: &Path, tree: &mut Tree) -> io::Result<()> {
     let host = Host { root };
+    for folder in [PCI_DEVICES, MDEV_PARENTS, MDEVS] {
+        // That it is there and empty tells something, too.
+        if root.join(folder).is_dir() {
+            tree.entries.insert(folder.trim_end_matches('/').to_owned(), Entry::Folder);
+        }
+    }
     for name in host.list(PCI_DEVICES)? {
         let link = format!("{PCI_DEVICES}{name}");
         if host.is_of_interest(&link) {
@@ -67,8 +81,9 @@ pub(super) fn read(root: &Path, tree: &mut Tree) -> io::Result<()> {
         }
     }
     for name in host.list(NVIDIA).unwrap_or_default() {
-        host.file(&format!("{NVIDIA}{name}/information"), tree);
+        host.file(&format!("{NVIDIA}{name}/information"), LONGEST, tree);
     }
+    host.file(TABLE, LONGEST_TABLE, tree);
     Ok(())
 }
 
@@ -119,10 +134,22 @@ impl Host<'_> {
 
     fn device(&self, folder: &str, tree: &mut Tree) {
         tree.entries.insert(folder.to_owned(), Entry::Folder);
-        for name in self.list(folder).unwrap_or_default() {
+        let names = self.list(folder).unwrap_or_default();
+        for name in &names {
             let path = format!("{folder}/{name}");
             if FILES.contains(&name.as_str()) {
-                self.file(&path, tree);
+                self.file(&path, LONGEST, tree);
+            } else if name == "sriov_numvfs" {
+                let vfs = names.iter().filter(|name| name.starts_with("virtfn")).count();
+                tree.entries.insert(path, Entry::File(format!("{vfs}\n").into_bytes()));
+            } else if name == "nvidia" {
+                self.nvidia(&path, tree);
+            } else if name == "drm" {
+                for node in self.list(&path).unwrap_or_default() {
+                    tree.entries.insert(format!("{path}/{node}"), Entry::Folder);
+                }
+            } else if name == "net" {
+                self.interfaces(&path, tree);
             } else if FOLDERS.contains(&name.as_str()) {
                 self.whole(&path, DEEPEST, tree);
             } else if LINKS.contains(&name.as_str()) || name.starts_with("virtfn") {
@@ -139,11 +166,31 @@ impl Host<'_> {
         }
     }
 
+    fn nvidia(&self, folder: &str, tree: &mut Tree) {
+        tree.entries.insert(folder.to_owned(), Entry::Folder);
+        for name in self.list(folder).unwrap_or_default().iter().filter(|name| NVIDIA_FILES.contains(&name.as_str())) {
+            self.file(&format!("{folder}/{name}"), LONGEST, tree);
+        }
+    }
+
+    /// Network interfaces by number: whether they are up, and part of something. What they are called is somebody's choice.
+    fn interfaces(&self, folder: &str, tree: &mut Tree) {
+        for (n, name) in self.list(folder).unwrap_or_default().iter().enumerate() {
+            let (from, to) = (format!("{folder}/{name}"), format!("{folder}/net{n}"));
+            if let Ok(flags) = fs::read(self.root.join(&from).join("flags")) {
+                tree.entries.insert(format!("{to}/flags"), Entry::File(flags));
+            }
+            if fs::read_link(self.root.join(&from).join("master")).is_ok() {
+                tree.entries.insert(format!("{to}/master"), Entry::Link("../master".to_owned()));
+            }
+        }
+    }
+
     fn group(&self, group: &str, tree: &mut Tree) {
         if tree.entries.insert(group.to_owned(), Entry::Folder).is_some() {
             return;
         }
-        self.file(&format!("{group}/type"), tree);
+        self.file(&format!("{group}/type"), LONGEST, tree);
         let devices = format!("{group}/devices");
         for name in self.list(&devices).unwrap_or_default() {
             self.link(&format!("{devices}/{name}"), tree);
@@ -162,19 +209,19 @@ impl Host<'_> {
                 Ok(metadata) if metadata.is_dir() && name != "power" && depth > 0 => {
                     self.whole(&path, depth - 1, tree);
                 }
-                Ok(metadata) if metadata.is_file() && name != "uevent" => self.file(&path, tree),
+                Ok(metadata) if metadata.is_file() && name != "uevent" => self.file(&path, LONGEST, tree),
                 _ => {}
             }
         }
     }
 
     /// A file; one that can only be written is there and empty.
-    fn file(&self, path: &str, tree: &mut Tree) {
+    fn file(&self, path: &str, longest: u64, tree: &mut Tree) {
         let whole = self.root.join(path);
         let Ok(metadata) = whole.metadata() else { return };
         let mut bytes = Vec::new();
         if metadata.permissions().mode() & 0o444 != 0 {
-            let read = fs::File::open(&whole).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+            let read = fs::File::open(&whole).and_then(|file| file.take(longest).read_to_end(&mut bytes));
             if let Err(error) = read {
                 tree.unread.push(format!("/{path}: {error}"));
                 bytes.clear();

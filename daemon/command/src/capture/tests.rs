@@ -33,15 +33,24 @@ fn host() -> TempDir {
     let root = folder.path();
     let mdev = DOMAIN.parse::<DomainUuid>().unwrap().mdev().to_string();
     put(root, "proc/sys/kernel/osrelease", "6.12.0-1-amd64\n");
+    for (process, program, file) in [(7, "zoe-editor", "/home/zoe/SECRET"), (8, "zoe-render", "/dev/dri/renderD128")] {
+        put(root, &format!("proc/{process}/comm"), &format!("{program}\n"));
+        put(root, &format!("proc/{process}/environ"), "SECRET");
+        link(root, &format!("proc/{process}/fd/3"), file);
+    }
+    put(root, "proc/8/cmdline", "/usr/bin/qemu\0-name\0guest=zoe-laptop,process=zoe\0-uuid\0SECRET\0");
+    put(root, "usr/share/nvidia/vgpu/vgpuConfig.xml", "<vgpuconfig/>");
     for (file, text) in
         [("class", "0x030200\n"), ("vendor", "0x10de\n"), ("device", "0x2235\n"), ("sriov_totalvfs", "32\n")]
     {
         put(root, &format!("{PF}/{file}"), text);
     }
     // What could do something when it is read, and what tells whose card it is.
-    for file in ["rom", "config", "resource0", "vpd", "reset", "unique_id", "serial_number"] {
+    for file in ["rom", "config", "resource0", "vpd", "reset", "unique_id", "serial_number", "nvidia/serial"] {
         put(root, &format!("{PF}/{file}"), "SECRET");
     }
+    // A read of it could wait for its writer.
+    put(root, &format!("{PF}/sriov_numvfs"), "SECRET");
     link(root, &format!("{PF}/driver"), "../../../../bus/pci/drivers/nvidia");
     link(root, &format!("{PF}/virtfn0"), "../0000:3b:00.4");
     link(root, &format!("{PF}/firmware_node"), "../../../LNXSYSTM:00");
@@ -49,7 +58,11 @@ fn host() -> TempDir {
     let vf = PF.replace(":3b:00.0", ":3b:00.4");
     put(root, &format!("{vf}/class"), "0x030200\n");
     put(root, &format!("{vf}/nvidia/current_vgpu_type"), "558\n");
-    put(root, &format!("{vf}/nvidia/vm_name"), "zoe-laptop\n");
+    put(root, &format!("{vf}/nvidia/vm_name"), "guest=zoe-laptop,process=zoe\n");
+    put(root, &format!("{vf}/net/zoes-lan/flags"), "0x1003\n");
+    put(root, &format!("{vf}/net/zoes-lan/address"), "SECRET");
+    link(root, &format!("{vf}/net/zoes-lan/master"), "../../../../../virtual/net/zoe-bridge");
+    put(root, &format!("{vf}/drm/renderD128/uevent"), "SECRET");
     link(root, &format!("{vf}/physfn"), "../0000:3b:00.0");
     link(root, &format!("{vf}/iommu_group"), "../../../../kernel/iommu_groups/42");
     link(
@@ -111,22 +124,34 @@ fn what_is_taken_is_what_is_looked_at() {
     expect![[r"
         capture.txt
         etc/libvirt/qemu/vm1.xml
+        proc
+        proc/8/cmdline
+        proc/8/comm
+        proc/8/fd/3
         proc/driver/nvidia/gpus/0000:3b:00.0/information
+        sys/bus/mdev/devices
         sys/bus/mdev/devices/305adaad-1ccc-590a-a20a-0d24f42d1fcd
+        sys/bus/pci/devices
         sys/bus/pci/devices/0000:3b:00.0
         sys/bus/pci/devices/0000:3b:00.4
         sys/bus/pci/drivers/nvidia
+        sys/class/mdev_bus
         sys/class/mdev_bus/mbochs
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/class
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/device
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/driver
+        sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/nvidia
+        sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/sriov_numvfs
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/sriov_totalvfs
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/vendor
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/virtfn0
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.4
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.4/class
+        sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.4/drm/renderD128
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.4/iommu_group
+        sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.4/net/net0/flags
+        sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.4/net/net0/master
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.4/nvidia
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.4/nvidia/current_vgpu_type
         sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.4/nvidia/vm_name
@@ -143,6 +168,7 @@ fn what_is_taken_is_what_is_looked_at() {
         sys/devices/virtual/mbochs/mbochs/mdev_supported_types/mbochs-small/devices/305adaad-1ccc-590a-a20a-0d24f42d1fcd
         sys/kernel/iommu_groups/42
         sys/kernel/iommu_groups/42/devices/0000:3b:00.4
+        usr/share/nvidia/vgpu/vgpuConfig.xml
     "]]
     .assert_eq(&(paths.join("\n") + "\n"));
 }
@@ -192,7 +218,8 @@ fn nobody_can_be_recognised_and_what_belongs_together_still_does() {
         </domain>
     "]]
     .assert_eq(text(&tree, "etc/libvirt/qemu/vm1.xml"));
-    assert_eq!(text(&tree, &PF.replace(":3b:00.0", ":3b:00.4/nvidia/vm_name")), "vm1\n", "the same domain");
+    assert_eq!(text(&tree, &PF.replace(":3b:00.0", ":3b:00.4/nvidia/vm_name")), "guest=vm1\n", "the same domain");
+    assert_eq!(text(&tree, "proc/8/cmdline"), "-name\0guest=vm1\0", "and its process");
     let uuid: DomainUuid = "00000000-0000-4000-8000-000000000001".parse().unwrap();
     let mdev = format!("sys/devices/virtual/mbochs/mbochs/{}/remove", uuid.mdev());
     assert_eq!(text(&tree, &mdev), "1", "its mdev is still the one that headstart would make for it");

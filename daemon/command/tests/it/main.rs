@@ -4,6 +4,7 @@
 
 mod answers;
 mod capture;
+mod captured_host;
 mod desktops;
 mod errors;
 #[path = "../../../src/bus/tests/private_bus.rs"]

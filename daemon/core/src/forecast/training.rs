@@ -1,6 +1,6 @@
 //! Fits the model on the past: sessions come by once, in the order of time.
 //!
-//! Deliberately not here: reading the sessions, and what is learned from them ([`super::learner`]).
+//! Deliberately not here: reading the sessions, and what is learned from them.
 
 use jiff::tz::Offset;
 

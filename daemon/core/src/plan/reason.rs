@@ -17,6 +17,8 @@ pub enum Reason {
     Starting,
     /// The last user left a moment ago.
     Grace { until: Time },
+    /// The daemon has just started, and somebody may have left a moment before.
+    Found { until: Time },
     /// Somebody waits, or asked.
     Waiting { since: Time },
     /// Likely enough.
@@ -59,6 +61,7 @@ impl Reason {
             Reason::Arriving => "arriving",
             Reason::Starting => "starting",
             Reason::Grace { .. } => "grace",
+            Reason::Found { .. } => "found",
             Reason::Waiting { .. } => "waiting",
             Reason::Reserved { .. } => "reserved",
             Reason::MinimumHold { .. } => "minimum-hold",
@@ -85,6 +88,9 @@ impl Reason {
             Reason::Arriving => "its user is there; the device is attached".into(),
             Reason::Starting => "somebody starts it at this moment; left as it is until it is up".into(),
             Reason::Grace { until } => format!("its user left; the device stays until {}", clock(*until, zone)),
+            Reason::Found { until } => {
+                format!("it had its device when headstartd started; the device stays until {}", clock(*until, zone))
+            }
             Reason::Waiting { since } => format!("wanted since {}", clock(*since, zone)),
             Reason::Reserved { confidence, threshold } => {
                 let (confidence, threshold) = apart(*confidence, *threshold);
@@ -140,7 +146,7 @@ impl Reason {
             Reason::Quarantined { .. } => "time, or mending what failed",
             Reason::Unknown { .. } => "the host answering again",
             Reason::InUse | Reason::Arriving => "its user logging out",
-            Reason::Grace { .. } => "its user coming back, or the end of that time",
+            Reason::Grace { .. } | Reason::Found { .. } => "its user coming back, or the end of that time",
             Reason::Waiting { .. } | Reason::Declined => "`headstart release`",
             Reason::Reserved { .. } | Reason::MinimumHold { .. } => "the login, or its becoming unlikely",
             Reason::Releasing | Reason::Starting => "nothing: it is under way",

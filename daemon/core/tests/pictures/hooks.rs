@@ -31,7 +31,7 @@ fn asks(scene: &str, in_flight: &[Step], questions: &[&str], expected: &Expect) 
         let desktop = scene.desktops.get(&uuid);
         let case = Case {
             question: &asked,
-            desktop,
+            desktop: Ok(desktop),
             want: plan.desired.wants.get(&uuid),
             observed: &scene.observed,
             managed: &managed,
@@ -40,7 +40,10 @@ fn asks(scene: &str, in_flight: &[Step], questions: &[&str], expected: &Expect) 
         };
         let answered = match answer(&case) {
             Answer::Allow => "go on".to_owned(),
-            Answer::Rewrite { from, to } => format!("{} -> {}", shown(&scene, from), shown(&scene, to)),
+            Answer::Rewrite { from, to, managed } => {
+                let managed = if managed { ", managed" } else { "" };
+                format!("{} -> {}{managed}", shown(&scene, from), shown(&scene, to))
+            }
             Answer::Make(step) => {
                 let busy = Busy { gpus: in_flight.iter().filter_map(Step::gpu).collect(), ..Busy::default() };
                 let judge = Judge {
@@ -54,10 +57,13 @@ fn asks(scene: &str, in_flight: &[Step], questions: &[&str], expected: &Expect) 
                 scene.step_text(&step)
             }
             Answer::Wait { why, changing } => format!("wait{}: {why}", if changing { ", changing" } else { "" }),
-            Answer::Missing(why) => match refusal(desktop, &why) {
-                Some(why) => format!("no: {why}"),
-                None => format!("go on without: {why}"),
-            },
+            Answer::Missing(why) => {
+                match refusal(&asked.domain.name, desktop.map(|desktop| desktop.missing_gpu).unwrap_or_default(), &why)
+                {
+                    Some(why) => format!("no: {why}"),
+                    None => format!("go on without: {why}"),
+                }
+            }
         };
         writeln!(text, "{question}: {}", answered.replace(&uuid.mdev().to_string(), "OWN")).unwrap();
     }
@@ -268,7 +274,7 @@ fn a_definition_from_elsewhere_is_given_a_device_of_this_host() {
             migrate vm1: fd40dec5-fac4-526f-9c86-92761c4c228f -> mdev:vm1
             restore vm1: fd40dec5-fac4-526f-9c86-92761c4c228f -> mdev:vm1
             migrate vm2: go on
-            migrate vm3: go on without: no VF of A-4Q is free here
+            migrate vm3: af.1 -> mdev:vm3
         "]],
     );
     asks(
@@ -279,17 +285,60 @@ fn a_definition_from_elsewhere_is_given_a_device_of_this_host() {
             desktop vm2 cold A-8Q starting has=3b.1
             desktop vm3 cold A-8Q running has=3b.2
             desktop vm4 cold A-8Q starting has=3b.2
-            desktop vm5 cold A-8Q starting has=alien:x
             domain other starting foreign=af.3"
         ),
         &[],
-        &["migrate vm1", "restore vm2", "restore vm4", "migrate vm5", "migrate other"],
+        &["migrate vm1", "restore vm2", "restore vm4", "migrate other"],
         &expect![[r"
             migrate vm1: af.1 -> 3b.3
             restore vm2: go on
             restore vm4: 3b.2 -> 3b.3
-            migrate vm5: go on without: no GPU here makes an mdev of A-8Q; its definition has to name a VF of this host
             migrate other: go on
+        "]],
+    );
+}
+
+#[test]
+fn a_device_of_the_other_kind_takes_its_place() {
+    // This host has VFs with a type, and plain ones.
+    asks(
+        &format!(
+            "{VF}
+            + 3b.3 A-8Q
+            gpu c3 sriov fixed-vfs 8192 vfs=1
+              V710-1/3 2730 x1
+              + c3.1 V710-1/3
+            desktop vm1 cold A-8Q starting has=alien:x
+            desktop vm2 cold A-8Q starting has=mdev:vm2
+            desktop vm3 cold V710-1/3 starting has=mdev:vm3
+            desktop vm4 cold A-4Q starting has=mdev:vm4"
+        ),
+        &[],
+        &["migrate vm1", "restore vm2", "restore vm3", "restore vm4"],
+        &expect![[r"
+            migrate vm1: 2b6f2e6a-2137-5109-bff5-8d96068d0f8c -> 3b.2
+            restore vm2: mdev:vm2 -> 3b.2
+            restore vm3: mdev:vm3 -> c3.1, managed
+            restore vm4: go on without: no GPU here makes an mdev of A-4Q, and no VF of A-4Q is free
+        "]],
+    );
+    // This host makes mdevs, and has no VF that would do.
+    asks(
+        &format!(
+            "{MDEV}
+            gpu af vfio-variant equal-size 24576 vfs=1
+              A-4Q 4096 x6
+              + af.1 A-4Q open=qemu
+            desktop vm1 cold A-4Q starting has=b0.1
+            desktop vm2 cold A-8Q starting has=3b.1
+            desktop vm3 cold L-8Q starting has=3b.1"
+        ),
+        &[],
+        &["migrate vm1", "restore vm2", "restore vm3"],
+        &expect![[r"
+            migrate vm1: b0.1 -> mdev:vm1
+            restore vm2: 3b.1 -> mdev:vm2
+            restore vm3: go on without: no GPU here makes an mdev of L-8Q, and no VF of L-8Q is free
         "]],
     );
 }
@@ -313,7 +362,7 @@ fn a_plain_vf_is_given_as_it_is() {
             prepare vm1: go on
             migrate vm1: go on
             migrate vm2: go on
-            migrate vm3: af.3 -> 3b.3
+            migrate vm3: af.3 -> 3b.3, managed
         "]],
     );
 }

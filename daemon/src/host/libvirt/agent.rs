@@ -1,4 +1,4 @@
-//! Asking guest agents who is logged in, on a thread of its own: a guest may take its time, and most of them are asked every half minute.
+//! Asking guest agents who is logged in, on a thread of its own: a guest may take its time, and most of them are asked at every poll.
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +13,6 @@ use super::connection::Connection;
 use super::login::Answer;
 use super::{Event, Shared, Wake, ffi};
 
-/// How long an answer is good: users also log in over protocols of which libvirt tells nothing.
-pub(super) const EVERY: Duration = Duration::from_secs(30);
 /// How long a guest may take to answer, in seconds. libvirt's own default is for ever; its "default" for commands that must not hang is 5.
 const ANSWER_DEADLINE: u16 = 5;
 /// How long a question waits for room among the calls that take long.
@@ -33,7 +31,9 @@ impl Agents {
                 let (answer, name) = question(&shared, domain);
                 let now = shared.now();
                 let mut memory = shared.memory();
-                let news = memory.known(domain, run).is_some_and(|run| run.agent.answered(&answer, EVERY, now));
+                let news = memory
+                    .known(domain, run)
+                    .is_some_and(|run| run.agent.answered(&answer, shared.options.agents_every, now));
                 drop(memory);
                 if news {
                     wake(Event { domain: name, what: "its guest agent tells something new of its users".to_owned() });

@@ -41,7 +41,7 @@ pub(super) struct Open {
 
 enum State {
     Closed,
-    Opening(Instant),
+    Opening,
     Open(Arc<Open>),
     /// To be dropped by the thread.
     Lost(Arc<Open>),
@@ -121,15 +121,12 @@ impl Connection {
                 return Ok(Arc::clone(open));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let since = if let State::Opening(since) = slot.state { Some(since) } else { None };
-            if left.is_zero() || slot.ended || (since.is_none() && slot.attempts > attempts) {
-                let why = since.map_or_else(
-                    || slot.why.clone(),
-                    |since| format!("it accepts connections and has not answered for {} s", since.elapsed().as_secs()),
-                );
-                return Err(self.error(&why));
+            let opening = matches!(slot.state, State::Opening);
+            if left.is_zero() || slot.ended || (!opening && slot.attempts > attempts) {
+                let why = if opening { "it accepts connections and does not answer" } else { slot.why.as_str() };
+                return Err(self.error(why));
             }
-            if since.is_none() {
+            if !opening {
                 slot.needed = true;
                 self.changed.notify_all();
             }
@@ -251,7 +248,7 @@ impl Connection {
             let retry = match std::mem::replace(&mut slot.state, State::Closed) {
                 State::Lost(open) => return Duty::Drop(open),
                 State::Closed if slot.needed => {
-                    slot.state = State::Opening(Instant::now());
+                    slot.state = State::Opening;
                     slot.needed = false;
                     return Duty::Open;
                 }

@@ -106,8 +106,12 @@ pub(super) fn power(said: &Said) -> Power {
         (sys::VIR_DOMAIN_RUNNING | sys::VIR_DOMAIN_BLOCKED, _) => Power::Running { ready: false },
         (sys::VIR_DOMAIN_SHUTDOWN, _) => Power::Stopping,
         (sys::VIR_DOMAIN_SHUTOFF, _) if said.saved => unknown(
-            "it has a managed save image, and its next start goes on with the devices it had then: start it, or drop the image with \
-             virsh managedsave-remove",
+            "it has a managed save image, and its next start goes on with the devices it had then: start it, if need be with \
+             --force-boot, which drops the image",
+        ),
+        (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_SAVED) => unknown(
+            "it was saved into a file, which would not fit its disks any more if it were started anew: virsh restore the file, or \
+             start it yourself",
         ),
         (sys::VIR_DOMAIN_SHUTOFF, _) => Power::Off,
         (sys::VIR_DOMAIN_PAUSED, reason) => match reason {
@@ -201,7 +205,7 @@ impl Fold<'_> {
             self.problem(&name, text);
         }
         let run = sides.run().map(|id| memory.run(said.uuid, id, at));
-        if run.is_none() && domain.power != Power::Off && !said.saved {
+        if run.is_none() && said.state.0 != sys::VIR_DOMAIN_SHUTOFF {
             // It stopped while it was asked.
             domain.power = Power::Stopping;
         }

@@ -17,7 +17,14 @@ impl State {
         if self.gpus.values().any(|gpu| gpu.vgpus.contains_key(&device)) {
             return Err(conflict(format!("{device} carries a vGPU already")));
         }
+        // A VF that a domain is given whole is bound to vfio-pci, and no parent of mdevs.
+        let vfs = self.gpus.get(&gpu).into_iter().flat_map(|gpu| &gpu.vfs);
+        let given = vfs.filter(|vf| self.names(DeviceId::Vf(**vf)).is_some()).count();
         let gpu = self.gpu(gpu)?;
+        if matches!(device, DeviceId::Mdev(_)) && given > 0 && gpu.vgpus.len() + given >= gpu.vfs.len() {
+            let text = format!("{}: no VF is left", gpu.address);
+            return Err(StepError { kind: FailureKind::Exhausted, text });
+        }
         if let GpuState::NotReady(why) | GpuState::Unknown(why) = &gpu.state {
             return Err(StepError { kind: FailureKind::Transient, text: format!("{}: {why}", gpu.address) });
         }

@@ -163,8 +163,13 @@ fn a_saved_domain_is_left_alone() {
     Scene::new().check(
         &Said { saved: true, ..off(&ours()) },
         &expect![[r#"
-            Unknown("it has a managed save image, and its next start goes on with the devices it had then: start it, or drop the image with virsh managedsave-remove"), None
+            Unknown("it has a managed save image, and its next start goes on with the devices it had then: start it, if need be with --force-boot, which drops the image"), None
             0000:3b:00.4 Attached, ours"#]],
+    );
+    Scene::new().check(
+        &Said { state: (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_SAVED), ..off("") },
+        &expect![[r#"
+            Unknown("it was saved into a file, which would not fit its disks any more if it were started anew: virsh restore the file, or start it yourself"), None"#]],
     );
 }
 
