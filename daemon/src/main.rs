@@ -194,7 +194,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
         mode: config.mode,
     };
     let history = learning::learn(store.path(), &subjects, clock.now())?;
-    let model_path = path.with_file_name("model.json");
+    let model_path = path.with_file_name("model");
     let mut memory = Memory::new(history, model_file::kept(&model_path).unwrap_or_default());
     memory.subjects = subjects;
     memory.leads = learning::learn_leads(store.path(), clock.now())?;

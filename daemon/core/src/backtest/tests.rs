@@ -45,14 +45,38 @@ fn replay(rows: &[Row], threshold: f64) -> Outcome {
 
 #[test]
 fn a_cut_changes_no_decision_before_it() {
+    cut_everywhere(&options(0.04), &[1, 5, 9, 16, 30]);
+}
+
+#[test]
+fn a_threshold_that_follows_a_goal_does_not_peek_either() {
+    cut_everywhere(&budget(), &[2, 13]);
+}
+
+#[test]
+fn a_budget_is_kept_about() {
+    let outcome = run(&small_trace(), &budget(), &mut |_| {}).unwrap();
+    let aimed = &outcome.result.policies[1];
+    assert_eq!(aimed.name, "headstart, idle budget 1 h per user-day");
+    let idle = aimed.points[0].idle_gpu_hours_per_user_day;
+    assert!((0.6..1.5).contains(&idle), "{idle}");
+}
+
+fn budget() -> Options {
+    Options { threshold: None, goal: Some(Goal::IdleBudget(Span::hours(1))), ..options(0.04) }
+}
+
+/// Replays the trace whole and cut off so many days before its end.
+fn cut_everywhere(options: &Options, days: &[i64]) {
     let rows = small_trace();
-    let whole = replay(&rows, 0.04);
+    let replay = |rows: &[Row]| run(rows, options, &mut |_| {}).unwrap();
+    let whole = replay(&rows);
     let last = rows.last().unwrap().start;
     let mut compared = 0;
-    for days_before_the_end in [1, 5, 9, 16, 30] {
-        let cut = last - Span::days(days_before_the_end) - Span::seconds(12_345);
+    for days_before_the_end in days {
+        let cut = last - Span::days(*days_before_the_end) - Span::seconds(12_345);
         let before: Vec<Row> = rows.iter().filter(|row| row.start < cut).cloned().collect();
-        let part = replay(&before, 0.04);
+        let part = replay(&before);
         let lines = |outcome: &Outcome| -> Vec<String> {
             outcome.reservations.iter().filter(|r| r.end < cut).map(Reservation::to_line).collect()
         };

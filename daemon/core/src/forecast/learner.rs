@@ -119,7 +119,8 @@ impl Learner {
         let correction = (self.sample.empty.rate() / self.sample.logins.rate()).ln() as f32;
         let warm = self.model.usable().map(|fitted| &fitted.linear);
         let few = rows.len().div_ceil(LINEAR_ROWS);
-        let linear_rows: Vec<_> = rows.iter().filter(|(kept, _)| (kept.hash as usize).is_multiple_of(few)).copied().collect();
+        let linear_rows: Vec<_> =
+            rows.iter().filter(|(kept, _)| (kept.hash as usize).is_multiple_of(few)).copied().collect();
         let linear = linear::fit(&linear_rows, correction, warm)?;
         let trees: Vec<&[f32]> = rows.iter().map(|(kept, _)| &kept.row[LINEAR..]).collect();
         let labels: Vec<bool> = rows.iter().map(|(_, login)| *login).collect();
