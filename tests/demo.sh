@@ -35,7 +35,7 @@ mkdir -p "$out"
 out=$(realpath "$out")
 # A socket's path may have 107 characters, and a checkout may lie deep.
 run=$(mktemp -d "${TMPDIR:-/tmp}/headstart-demo.XXXXXX")
-rm -f "$out"/history.db* "$out/model.json" "$out/headstartd.log" "$out/decisions.log"
+rm -f "$out"/history.db* "$out/model" "$out/headstartd.log" "$out/decisions.log"
 
 pids=()
 cleanup() {

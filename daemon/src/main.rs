@@ -1,6 +1,6 @@
 //! headstartd: arguments, wiring, exit status.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use headstartd::config::simulation::Simulation as SimulationFile;
 use headstartd::history_port::StorePort;
 use headstartd::monitor;
 use headstartd::reconcile::memory::{Memory, Settings};
-use headstartd::reconcile::{Parts, Reconcile, learning};
+use headstartd::reconcile::{Parts, Reconcile, learning, model_file};
 use headstartd::simulation::{DEFAULT_LENGTH, Trace};
 use headstartd::store::{Record, Source, Store};
 use headstartd::systemd::{self, Systemd};
@@ -132,7 +132,7 @@ fn fit(path: &std::path::Path, until: Time) -> anyhow::Result<()> {
     let mut subjects = Vec::new();
     std::io::stdin().read_to_end(&mut subjects)?;
     let model = learning::fit_here(path, &serde_json::from_slice(&subjects)?, until)?;
-    serde_json::to_writer(std::io::stdout().lock(), &model)?;
+    std::io::stdout().lock().write_all(&model_file::encode(&model)?)?;
     Ok(())
 }
 
@@ -194,8 +194,8 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
         mode: config.mode,
     };
     let history = learning::learn(store.path(), &subjects, clock.now())?;
-    let model_path = path.with_file_name("model.json");
-    let mut memory = Memory::new(history, learning::kept(&model_path).unwrap_or_default());
+    let model_path = path.with_file_name("model");
+    let mut memory = Memory::new(history, model_file::kept(&model_path).unwrap_or_default());
     memory.subjects = subjects;
     memory.leads = learning::learn_leads(store.path(), clock.now())?;
     memory.reported = learning::still_reported(store.open_sessions(), clock.now());

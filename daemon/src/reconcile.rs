@@ -6,6 +6,7 @@
 mod hooks;
 pub mod learning;
 pub mod memory;
+pub mod model_file;
 mod news;
 mod publish;
 pub mod trouble;
@@ -511,7 +512,7 @@ impl Reconcile {
             }
             let model = fitted.ok();
             if let (Some(path), Some(model)) = (keep_at, &model)
-                && let Err(error) = learning::keep(&path, model)
+                && let Err(error) = model_file::keep(&path, model)
             {
                 tracing::warn!("{}: the model cannot be kept: {error}", path.display());
             }

@@ -79,7 +79,7 @@ impl Daemon {
         command.arg("--history").arg(folder.join("history.db")).args(["--bus", bus.address()]);
         let daemon = Self { daemon: daemon::Daemon::start(&mut command)?, bus };
         let began = Instant::now();
-        let model = folder.join("model.json");
+        let model = folder.join("model");
         while trains && !model.exists() {
             let late = || daemon.daemon.log().text();
             ensure!(began.elapsed() < START_DEADLINE, "headstartd has no model after {START_DEADLINE:?}: {}", late());

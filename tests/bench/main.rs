@@ -20,6 +20,7 @@ mod training;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use headstart_core::forecast::Model;
 use scene::Scene;
 use table::Table;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Some(training::FIT | training::STREAM) => training::child(&arguments),
         // This part alone.
         Some("hook") => only("libvirt's hook, the whole process", |table| hook::measure(&Scene::new()?, table)),
+        Some("forecast") => learning(),
         Some("look") => only(LOOK, look::measure),
         _ => all(),
     };
@@ -51,6 +53,20 @@ fn only(title: &str, measure: impl FnOnce(&mut Table) -> anyhow::Result<()>) -> 
     Ok(())
 }
 
+/// Training and forecasts.
+fn learning() -> anyhow::Result<()> {
+    let (scene, mut table) = (Scene::new()?, Table::default());
+    learned(&scene, &mut table)?;
+    println!("{table}");
+    Ok(())
+}
+
+fn learned(scene: &Scene, table: &mut Table) -> anyhow::Result<Model> {
+    let model = table.section("Training: 1,000 users, 1 year", |table| training::measure(scene, table))?;
+    table.section("Forecast of 500 subjects, 24 h", |table| forecast::measure(scene, &model, table))?;
+    Ok(model)
+}
+
 fn all() -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("bench: this is a debug build; its figures say nothing. Use --release");
@@ -59,9 +75,8 @@ fn all() -> anyhow::Result<()> {
     let scene = Scene::new()?;
     let mut table = Table::default();
     // The model that training gives is used by what follows.
-    let model = table.section("Training: 1,000 users, 1 year", |table| training::measure(&scene, table))?;
+    let model = learned(&scene, &mut table)?;
     table.section("One round: look, forecast, plan, steps", |table| round::measure(&model, table))?;
-    table.section("Forecast of 500 subjects, 24 h", |table| forecast::measure(&scene, &model, table))?;
     table.section("Import of 1,000,000 sessions", |table| import::measure(&scene, table))?;
     table.section("headstartd with 500 desktops and 1 year", |table| idle::measure(&scene, table))?;
     table.section("libvirt's hook, the whole process", |table| hook::measure(&scene, table))?;

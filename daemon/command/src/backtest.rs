@@ -11,6 +11,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use headstart_core::backtest::result::{BacktestResult, Point};
 use headstart_core::backtest::{self, Options, Outcome};
+use headstart_core::policy::Goal;
 use headstart_core::unit::{Probability, Span};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -30,15 +31,25 @@ pub(crate) struct BacktestArgs {
     /// Write a report with charts, one HTML file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Write every interval in which a GPU was held for somebody not logged in, `user,start,end`; needs --threshold
-    #[arg(long, value_name = "FILE", requires = "threshold")]
+    /// Write every interval in which a GPU was held for somebody not logged in, `user,start,end`; needs --threshold, --idle-budget or
+    /// --target-hit-rate
+    #[arg(long, value_name = "FILE", requires = "decided")]
     reservations: Option<PathBuf>,
+    /// Also replay the threshold that, from night to night, follows this budget of idle GPU-hours per user and day
+    #[arg(long, value_name = "HOURS", value_parser = idle_budget, group = "decided")]
+    idle_budget: Option<Span>,
+    /// Also replay the threshold that, from night to night, follows this share of logins that find their GPU
+    #[arg(long, value_name = "SHARE", value_parser = probability, group = "decided")]
+    target_hit_rate: Option<Probability>,
     /// Probability of a login per quarter hour at which a GPU is taken, for --reservations and the week of the report
-    #[arg(long, value_name = "P", value_parser = probability)]
+    #[arg(long, value_name = "P", value_parser = probability, group = "decided")]
     threshold: Option<Probability>,
     /// Refit the model every N days
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     refit_days: u16,
+    /// Look only at this share of the trace's period, from its beginning: try settings there, and prove them on the whole
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = share)]
+    first: f64,
     /// How long a login waits for a GPU that is made on demand, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     on_demand_wait: u32,
@@ -50,6 +61,17 @@ pub(crate) struct BacktestArgs {
 fn probability(text: &str) -> Result<Probability, String> {
     let p: f64 = text.parse().map_err(|_| "expected a number between 0 and 1, such as 0.05".to_owned())?;
     Probability::new(p).map_err(|error| error.to_string())
+}
+
+fn idle_budget(text: &str) -> Result<Span, String> {
+    let hours = text.parse::<f64>().ok().filter(|hours| *hours > 0.0 && *hours <= 24.0);
+    let hours = hours.ok_or_else(|| "expected hours above 0 and up to 24, such as 2".to_owned())?;
+    Ok(Span::seconds((hours * 3600.0) as i64))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "expected a share above 0 and up to 1, such as 0.67".to_owned())
 }
 
 /// Runs the command.
@@ -67,6 +89,8 @@ pub(crate) fn run(args: &BacktestArgs, json: bool) -> Result<()> {
         refit: Span::days(i64::from(args.refit_days)),
         on_demand_wait: Span::seconds(i64::from(args.on_demand_wait)),
         sample: args.sample.map(|n| n as usize),
+        first: args.first,
+        goal: args.idle_budget.map(Goal::IdleBudget).or(args.target_hit_rate.map(Goal::HitRate)),
         threshold: args.threshold,
         ..Options::new(name)
     };
@@ -143,6 +167,13 @@ fn print(outcome: &Outcome, out: &mut dyn Write) -> Result<()> {
         result.predicted_over_seen
     )?;
     writeln!(out, "{}", reliability(result))?;
+    writeln!(out, "Month by month, said over came true, with the logins:")?;
+    writeln!(out, "{}", months(result))?;
+    writeln!(
+        out,
+        "Share of the log loss of the mean rate that the members of the model spare, each alone and together:"
+    )?;
+    writeln!(out, "{}", skills(result))?;
     Ok(())
 }
 
@@ -197,6 +228,22 @@ fn reliability(result: &BacktestResult) -> Table {
             format!("{:.2} %", bin.seen * 100.0),
             bin.n.to_string(),
         ]);
+    }
+    table
+}
+
+fn months(result: &BacktestResult) -> Table {
+    let mut table = table(["month", "said / came true", "logins"]);
+    for month in &result.months {
+        table.add_row([month.month.clone(), format!("{:.2}", month.predicted_over_seen), month.logins.to_string()]);
+    }
+    table
+}
+
+fn skills(result: &BacktestResult) -> Table {
+    let mut table = table(["member", "skill"]);
+    for skill in &result.skills {
+        table.add_row([skill.member.clone(), format!("{:.3}", skill.skill)]);
     }
     table
 }

@@ -16,7 +16,7 @@ use crate::unit::{Probability, Span, Time};
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Chance {
     /// Of a login in the slot for which work would have to start now: the best of the slots from now until the lead time is over.
-    /// This decides.
+    /// Of a rest of a slot, as if it were whole: what it is worth is what an idle minute brings. This decides.
     pub now: Probability,
     /// Of a login within the next four hours: for keeping room.
     pub soon: Probability,
@@ -80,7 +80,7 @@ pub fn chances(
         let mut chance = Chance::default();
         let mut at = now;
         loop {
-            let p = prospect.at(forecast.start, at);
+            let p = prospect.rate(forecast.start, at);
             if p > chance.now {
                 chance.now = p;
             }

@@ -3,9 +3,15 @@
 //! A forecast shows no trace of the model behind it but its [`Basis`]. Deliberately not here: what is done about it
 //! (that is the plan's), and the sessions it was learned from.
 
+pub(crate) mod blend;
+mod boost;
 mod explain;
 pub(crate) mod feature;
+pub(crate) mod forest;
+pub(crate) mod learner;
+pub(crate) mod linear;
 pub(crate) mod model;
+pub(crate) mod price;
 pub(crate) mod sample;
 pub mod training;
 pub(crate) mod walk;
@@ -15,22 +21,28 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use explain::explain;
-pub use model::Model;
-pub use training::{TrainError, Training};
+pub use learner::TrainError;
+pub use model::{MODEL_VERSION, Model};
+pub use price::Price;
+pub use training::Training;
 
 use crate::history::activity::Compared;
 use crate::history::pattern;
 use crate::history::{Entry, History};
-use crate::id::Subject;
+use crate::id::{ProfileName, Subject};
 use crate::unit::{Probability, Span, Time};
+use blend::{Instead, Simple};
 use feature::{FEATURES, Moment, Profile};
 
 /// Length of a slot.
 pub const SLOT: Span = Span::minutes(15);
 /// Slots of a forecast: 24 hours.
 pub const SLOTS: usize = 96;
-/// Logins below which a subject's own pattern says too little for the model.
-const THIN: u32 = 5;
+
+/// A rest of a slot counts as at least this share of it: less is not worth an attach.
+pub(crate) const LEAST_LEFT: f32 = 1.0 / 15.0;
+/// Slots for which the others are taken to go on as now; what they do later nobody knows.
+const NEAR: usize = 4;
 
 /// What is expected of everybody in the next 24 hours.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +63,10 @@ pub struct SubjectForecast {
     pub slots: [Probability; SLOTS],
     /// What it rests on.
     pub basis: Basis,
+    /// The profile that the session will need, where that is known. Nothing says it yet.
+    pub profile: Option<ProfileName>,
+    /// Share of the first slot that was left when it was judged: of whoever has just left, not all of it is at stake.
+    left: f32,
     /// What was known of the subject, if the forecast stays as it is until more is known or the slot ends.
     holds_for: Option<Known>,
 }
@@ -75,6 +91,11 @@ pub enum Basis {
         /// Why, in words.
         why: String,
     },
+    /// The time since the last logout alone, because it lately said more than the model.
+    KeepAlive {
+        /// Why, in words.
+        why: String,
+    },
     /// Never seen, or not for so long that it was forgotten: nothing is expected.
     New,
 }
@@ -84,6 +105,7 @@ impl fmt::Display for Basis {
         match self {
             Basis::Model { logins } => write!(f, "model, {logins} logins"),
             Basis::Frequency { why } => write!(f, "login frequency ({why})"),
+            Basis::KeepAlive { why } => write!(f, "time since the last logout ({why})"),
             Basis::New => f.write_str("nothing known yet"),
         }
     }
@@ -99,7 +121,7 @@ impl Forecast {
 impl SubjectForecast {
     /// A forecast of nothing.
     fn new_subject() -> Self {
-        Self { slots: [Probability::ZERO; SLOTS], basis: Basis::New, holds_for: None }
+        Self { slots: [Probability::ZERO; SLOTS], basis: Basis::New, profile: None, left: 1.0, holds_for: None }
     }
 
     /// The slot that contains `time` in a forecast that starts at `forecast_start`; 0 outside it.
@@ -108,6 +130,13 @@ impl SubjectForecast {
             .ok()
             .and_then(|slot| self.slots.get(slot).copied())
             .unwrap_or(Probability::ZERO)
+    }
+
+    /// The same as a chance per slot: of whoever has just left only a rest of the first slot is at stake, and that costs less to hold.
+    pub fn rate(&self, forecast_start: Time, time: Time) -> Probability {
+        let p = self.at(forecast_start, time);
+        let first = time < forecast_start + SLOT;
+        if first { Probability::clamped(p.get() / f64::from(self.left.max(LEAST_LEFT))) } else { p }
     }
 
     /// Probability of at least one login in `span` from slot `from` on; a slot that is cut by the end counts whole.
@@ -137,11 +166,11 @@ pub fn forecast(history: &History, model: &Model, now: Time) -> Forecast {
     forecast_after(None, history, model, now)
 }
 
-/// The same from a forecast that was made before of the same history and model: what still holds is taken from there. Most of it
-/// does while a slot passes, since a slot is judged at its start.
+/// The same from a forecast that was made before of the same history and model: what still holds is taken from there. That is all of it
+/// while a slot passes, since a slot is judged at its start; and from slot to slot what lies beyond the next hour, of whoever did nothing.
 pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Model, now: Time) -> Forecast {
     let start = slot_start(now);
-    let before = before.filter(|before| before.start == start && before.made <= now);
+    let before = before.filter(|before| before.start <= start && before.made <= now);
     let subjects = history
         .entries
         .iter()
@@ -149,9 +178,13 @@ pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Mode
             let made = before.and_then(|before| before.subjects.get(subject)).filter(|made| {
                 made.holds_for.is_some_and(|known| known == entry.known()) && history.is_managed(subject, now)
             });
+            let passed = before.map_or(SLOTS, |before| slots_between(before.start, start));
             let forecast = match made {
-                Some(made) => Arc::clone(made),
-                None => Arc::new(forecast_entry(history, model, subject, entry, now)),
+                Some(made) if passed == 0 => Arc::clone(made),
+                made => {
+                    let made = made.map(|made| (&**made, passed));
+                    Arc::new(forecast_entry(history, model, subject, entry, now, made))
+                }
             };
             (subject.clone(), forecast)
         })
@@ -168,12 +201,20 @@ impl Entry {
 /// What is expected of one subject.
 pub fn forecast_one(history: &History, model: &Model, subject: &Subject, now: Time) -> SubjectForecast {
     match history.entries.get(subject) {
-        Some(entry) => forecast_entry(history, model, subject, entry, now),
+        Some(entry) => forecast_entry(history, model, subject, entry, now, None),
         None => SubjectForecast::new_subject(),
     }
 }
 
-fn forecast_entry(history: &History, model: &Model, subject: &Subject, entry: &Entry, now: Time) -> SubjectForecast {
+/// `before`: a forecast of what is known now that was made some slots ago.
+fn forecast_entry(
+    history: &History,
+    model: &Model,
+    subject: &Subject,
+    entry: &Entry,
+    now: Time,
+    before: Option<(&SubjectForecast, usize)>,
+) -> SubjectForecast {
     if !history.is_managed(subject, now) {
         return SubjectForecast::new_subject();
     }
@@ -184,17 +225,22 @@ fn forecast_entry(history: &History, model: &Model, subject: &Subject, entry: &E
     let mut row = [0.0; FEATURES];
     let offset = constant_offset(entry, start);
     for (i, p) in slots.iter_mut().enumerate() {
+        if let Some(made) = before.filter(|_| i >= NEAR).and_then(|(made, passed)| made.slots.get(i + passed)) {
+            *p = *made;
+            continue;
+        }
         let at = decided_at(entry, start + Span::seconds(i as i64 * SLOT.as_seconds()), now);
         let wall = offset.map_or_else(|| entry.clock.wall(at), |offset| at.unix() + offset);
         let profile = days.profile(entry, pattern::day_of(wall));
         // Nothing is known of what the others will do: as now for the next hour, then as usual.
-        let others = if i < 4 { history.activity.at(now) } else { Compared::default() };
+        let others = if i < NEAR { history.activity.at(now) } else { Compared::default() };
         let moment = moment(entry, wall, at, now, others);
         *p = Probability::clamped(judge.probability(profile, &moment, &mut row));
     }
     // Of somebody who is here, or has just left, the forecast moves with the clock.
+    let left = (start + SLOT - decided_at(entry, start, now)).as_seconds() as f32 / SLOT.as_seconds() as f32;
     let settled = entry.released().is_some_and(|released| released <= now);
-    SubjectForecast { slots, basis: judge.basis(), holds_for: settled.then(|| entry.known()) }
+    SubjectForecast { slots, basis: judge.basis(), profile: None, left, holds_for: settled.then(|| entry.known()) }
 }
 
 /// The instant at which a slot is judged: its start, as in the training, so that a forecast does not fade while its slot passes; or
@@ -218,6 +264,10 @@ fn moment(entry: &Entry, wall: i64, at: Time, now: Time, others: Compared) -> Mo
 fn constant_offset(entry: &Entry, start: Time) -> Option<i64> {
     let (first, last) = (entry.clock.seconds_at(start), entry.clock.seconds_at(start + Span::days(1)));
     (first == last).then_some(first)
+}
+
+fn slots_between(earlier: Time, later: Time) -> usize {
+    usize::try_from((later - earlier).as_seconds() / SLOT.as_seconds()).unwrap_or(SLOTS)
 }
 
 fn slot_start(now: Time) -> Time {
@@ -244,32 +294,33 @@ impl Days {
 
 /// Model or frequency, decided once per subject.
 pub(crate) struct Judge<'a> {
-    logistic: Option<&'a model::Logistic>,
+    fitted: Option<&'a model::Fitted>,
     logins: u32,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(model: &'a Model, entry: &Entry) -> Self {
         let logins = entry.pattern.logins;
-        Self { logistic: model.usable().filter(|_| logins >= THIN), logins }
+        Self { fitted: model.usable(), logins }
     }
 
     pub(crate) fn probability(&self, profile: &Profile, moment: &Moment, row: &mut feature::Row) -> f64 {
-        match self.logistic {
-            Some(logistic) => {
+        match self.fitted {
+            Some(fitted) => {
                 feature::fill(profile, moment, row);
-                logistic.probability(row)
+                fitted.blend.probability(&fitted.said(row))
             }
             None => profile.frequency(moment.slot) * f64::from(moment.left_of_slot),
         }
     }
 
     pub(crate) fn basis(&self) -> Basis {
-        match self.logistic {
-            Some(_) => Basis::Model { logins: self.logins },
-            None if self.logins < THIN => {
-                Basis::Frequency { why: format!("only {} logins so far, the model needs {THIN}", self.logins) }
-            }
+        match self.fitted {
+            Some(fitted) => match &fitted.blend.instead {
+                None => Basis::Model { logins: self.logins },
+                Some(Instead { what: Simple::Schedule, why }) => Basis::Frequency { why: why.clone() },
+                Some(Instead { what: Simple::KeepAlive, why }) => Basis::KeepAlive { why: why.clone() },
+            },
             None => Basis::Frequency { why: "no model has been trained yet".to_owned() },
         }
     }

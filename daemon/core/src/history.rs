@@ -139,6 +139,11 @@ impl History {
         entry.changes = entry.changes.wrapping_add(1);
         let back = !entry.pool && entry.last_end.is_none_or(|end| entry.on_axis(start, offset) <= end + GRACE);
         entry.open = if entry.pool { entry.open + 1 } else { 1 };
+        if let Some(end) = entry.last_end.filter(|_| !back) {
+            let minutes = |span: Span| span.as_seconds().max(0) as f32 / 60.0;
+            let (gap, length) = (entry.on_axis(start, offset) - end, end - entry.last_start);
+            entry.pattern.returned(minutes(gap), minutes(length));
+        }
         entry.last_end = None;
         if back {
             entry.pattern.idle_from = None;
@@ -223,6 +228,11 @@ mod tests {
 
     fn desktop(name: &str) -> Subject {
         Subject::Desktop(DesktopName::new(name).unwrap())
+    }
+
+    #[test]
+    fn what_is_known_of_one_subject_stays_small() {
+        assert!(size_of::<Entry>() <= 4096, "{}", size_of::<Entry>());
     }
 
     #[test]

@@ -2,7 +2,29 @@
 //!
 //! Values only. The shell reads them from the configuration; the planner obeys them.
 
+use std::fmt;
+
+use crate::backtest::RELEASE_SHARE;
+use crate::forecast::Model;
 use crate::unit::{Probability, Span};
+
+/// What the thresholds are to achieve. They then follow from the forecasts of the last weeks and what became of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// So long may a GPU be held for somebody not logged in, per user and day.
+    IdleBudget(Span),
+    /// This share of the logins shall find its GPU.
+    HitRate(Probability),
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Goal::IdleBudget(budget) => write!(f, "idle budget {budget} per user-day"),
+            Goal::HitRate(rate) => write!(f, "target hit rate {rate}"),
+        }
+    }
+}
 
 /// The settings of the planner.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +33,8 @@ pub struct Policy {
     pub take: Probability,
     /// An idle reservation may go when the probability has fallen below this; never above `take`.
     pub release: Probability,
+    /// What `take` and `release` are to achieve; they stand as they are until enough is known to tell.
+    pub goal: Option<Goal>,
     /// A reservation stays at least this long, however the forecast changes, unless a wish of higher priority needs its room.
     pub minimum_hold: Span,
     /// After a logout the device stays this long, for users who come right back.
@@ -25,13 +49,22 @@ pub struct Policy {
     pub lead_live: Span,
 }
 
+impl Policy {
+    /// With the thresholds that lately would have met the goal, if there is one and the model can tell.
+    pub fn aimed(&self, model: &Model) -> Self {
+        let Some(price) = self.goal.and_then(|goal| model.price(goal)) else { return self.clone() };
+        Self { take: price.take(), release: Probability::clamped(price.take * RELEASE_SHARE), ..self.clone() }
+    }
+}
+
 impl Default for Policy {
     /// Generous, because an idle GPU costs little while there is room and a user who waits costs much: near 3 % the
     /// trade-off curves of the backtests bend, at one and a half to two idle hours per user and day.
     fn default() -> Self {
         Self {
             take: Probability::clamped(0.03),
-            release: Probability::clamped(0.015),
+            release: Probability::clamped(0.022),
+            goal: None,
             minimum_hold: Span::minutes(10),
             grace: Span::minutes(10),
             shut_down_after_logout: true,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use headstart_core::desktop::{NamePattern, Rule, Settings};
-use headstart_core::policy::Policy;
+use headstart_core::policy::{Goal, Policy};
 use headstart_core::unit::{Probability, Span};
 use jiff::civil;
 
@@ -22,6 +22,8 @@ pub(in crate::config) struct Fragment {
     refit_at: Option<At<civil::Time>>,
     take: Option<At<Probability>>,
     release: Option<At<Probability>>,
+    idle_budget: Option<At<Span>>,
+    target_hit_rate: Option<At<Probability>>,
     minimum_hold: Option<At<Span>>,
     grace: Option<At<Span>>,
     shut_down_after_logout: Option<At<bool>>,
@@ -59,6 +61,8 @@ impl Fragment {
         top.section("policy", |policy| {
             it.take = policy.get("take", value::probability);
             it.release = policy.get("release", value::probability);
+            it.idle_budget = policy.get("idle-budget", value::idle_budget);
+            it.target_hit_rate = policy.get("target-hit-rate", value::hit_rate);
             it.minimum_hold = policy.get("minimum-hold", value::span(Span::ZERO..=Span::days(1)));
             it.grace = policy.get("grace", value::span(Span::ZERO..=Span::days(1)));
             it.shut_down_after_logout = policy.get("shut-down-after-logout", value::boolean);
@@ -81,6 +85,10 @@ impl Fragment {
             ($($field:ident),*) => { $(if later.$field.is_some() { self.$field = later.$field; })* };
         }
         last_wins!(mode, path, retention, time_zone, refit_at, take, release, minimum_hold, grace);
+        // The later file's goal is the goal, whichever of the two it is.
+        if later.idle_budget.is_some() || later.target_hit_rate.is_some() {
+            (self.idle_budget, self.target_hit_rate) = (later.idle_budget, later.target_hit_rate);
+        }
         last_wins!(shut_down_after_logout, wish_valid, poll, lead_cold, lead_live, libvirt_uri);
         self.desktops.extend(later.desktops);
         self.gpus.extend(later.gpus);
@@ -90,6 +98,12 @@ impl Fragment {
     pub(in crate::config) fn validate(self, files: Vec<PathBuf>, problems: &mut Vec<Problem>) -> Config {
         let default = Config::default();
         self.check_thresholds(&default.policy, problems);
+        if let (Some(_), Some(rate)) = (&self.idle_budget, &self.target_hit_rate) {
+            let what = "policy.idle-budget and policy.target-hit-rate exclude each other: expected one of them";
+            problems.push(Problem::at(&rate.place, &what));
+        }
+        let budget = self.idle_budget.map(|at| Goal::IdleBudget(at.value));
+        let goal = budget.or(self.target_hit_rate.map(|at| Goal::HitRate(at.value)));
         let mut gpus: Vec<GpuEntry> = Vec::new();
         for gpu in self.gpus {
             gpus.retain(|earlier| earlier.select != gpu.select);
@@ -108,6 +122,7 @@ impl Fragment {
             policy: Policy {
                 take: or(self.take, default.policy.take),
                 release: or(self.release, default.policy.release),
+                goal,
                 minimum_hold: or(self.minimum_hold, default.policy.minimum_hold),
                 grace: or(self.grace, default.policy.grace),
                 shut_down_after_logout: or(self.shut_down_after_logout, default.policy.shut_down_after_logout),

@@ -1,4 +1,6 @@
 use expect_test::{Expect, expect};
+use headstart_core::policy::Goal;
+use headstart_core::unit::Probability;
 
 use super::document::Document;
 use super::*;
@@ -64,7 +66,7 @@ fn the_packaged_file_names_every_key() {
         })
         .collect();
     assert_eq!(missing, [""; 0]);
-    assert_eq!(keys().len(), 6 + 1 + 2 + 2 + 7 + 3 + 12 + 1 + 9 + 5, "a key came or went: {:?}", keys());
+    assert_eq!(keys().len(), 6 + 1 + 2 + 2 + 9 + 3 + 12 + 1 + 9 + 5, "a key came or went: {:?}", keys());
 }
 
 /// Line by line of the packaged file: the key misspelt, then a value of the wrong kind; both must be refused by name.
@@ -176,7 +178,7 @@ fn unknown_keys_name_the_key_that_was_probably_meant() {
             h.toml:2:1: unknown key `shut_down_after_logout`; known are `desktop`, `forecast`, `gpu`, `history`, `libvirt`, `mode` and `policy`
             h.toml:3:2: unknown key `polici`; did you mean `policy`?
             h.toml:6:1: unknown key `mininum-hold` in [policy]; did you mean `minimum-hold`?
-            h.toml:7:1: unknown key `xyzzy` in [policy]; known are `grace`, `lead`, `minimum-hold`, `poll`, `release`, `shut-down-after-logout`, `take` and `wish-valid`
+            h.toml:7:1: unknown key `xyzzy` in [policy]; known are `grace`, `idle-budget`, `lead`, `minimum-hold`, `poll`, `release`, `shut-down-after-logout`, `take`, `target-hit-rate` and `wish-valid`
             h.toml:9:1: unknown key `warm` in [policy.lead]; known are `cold` and `live`"]],
     );
 }
@@ -197,7 +199,7 @@ fn what_is_no_toml_is_refused_at_its_place() {
 fn thresholds_must_not_cross() {
     refused(
         "[policy]\ntake = 0.01\n",
-        &expect!["h.toml:2:8: policy.take (0.01) is below policy.release (0.015 by default): expected release <= take"],
+        &expect!["h.toml:2:8: policy.take (0.01) is below policy.release (0.022 by default): expected release <= take"],
     );
     refused(
         "[policy]\nrelease = 0.5\ntake = 0.4\n",
@@ -207,6 +209,41 @@ fn thresholds_must_not_cross() {
 }
 
 /// Writes files below a root; returns what is loaded from there, or the errors with the root cut off.
+#[test]
+fn one_goal_at_a_time() {
+    let goal = |text: &str| parse(&format!("[policy]\n{text}\n")).unwrap().policy.goal;
+    assert_eq!(goal("idle-budget = \"2 h per user-day\""), Some(Goal::IdleBudget(Span::hours(2))));
+    assert_eq!(goal("target-hit-rate = 0.9"), Some(Goal::HitRate(Probability::clamped(0.9))));
+    assert_eq!(goal(""), None);
+    refused(
+        "[policy]\ntarget-hit-rate = 0.9\nidle-budget = \"2 h per user-day\"\n",
+        &expect!["h.toml:2:19: policy.idle-budget and policy.target-hit-rate exclude each other: expected one of them"],
+    );
+    refused(
+        "[policy]\nidle-budget = \"2 h\"\n",
+        &expect![[
+            r#"h.toml:2:15: policy.idle-budget: expected from "1 min per user-day" to "1 day per user-day", such as "2 h per user-day", found "2 h""#
+        ]],
+    );
+    refused(
+        "[policy]\ntarget-hit-rate = 1\n",
+        &expect![
+            "h.toml:2:19: policy.target-hit-rate: expected a share of the logins above 0 and below 1, such as 0.9, found 1"
+        ],
+    );
+    let (one, other) = ("[policy]\nidle-budget = \"1 h per user-day\"\n", "[policy]\ntarget-hit-rate = 0.8\n");
+    let both = load(&[("usr/lib/headstart/headstart.toml", one), ("etc/headstart/headstart.toml", other)]).unwrap();
+    assert_eq!(both.policy.goal, Some(Goal::HitRate(Probability::clamped(0.8))));
+}
+
+#[test]
+fn a_goal_that_is_printed_reads_back() {
+    for text in ["idle-budget = \"90 min per user-day\"", "target-hit-rate = 0.75"] {
+        let config = parse(&format!("[policy]\n{text}\n")).unwrap();
+        assert_eq!(parse(&config.to_toml()).unwrap().policy, config.policy);
+    }
+}
+
 fn load(files: &[(&str, &str)]) -> Result<Config, String> {
     let root = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -293,7 +330,7 @@ fn what_is_printed_reads_back() {
 
         [policy]
         take = 0.03
-        release = 0.015
+        release = 0.022
         minimum-hold = "10 min"
         grace = "10 min"
         shut-down-after-logout = true

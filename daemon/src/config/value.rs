@@ -97,6 +97,26 @@ pub(in crate::config) fn span(range: RangeInclusive<Span>) -> impl Fn(&DeValue) 
     }
 }
 
+/// Idle time per user and day.
+pub(in crate::config) fn idle_budget(value: &DeValue) -> Result<Span, String> {
+    let span = value.as_str().and_then(|text| text.strip_suffix(PER_USER_DAY)).and_then(parse_span);
+    match span.filter(|span| (Span::minutes(1)..=Span::days(1)).contains(span)) {
+        Some(span) => Ok(span),
+        None => expected("from \"1 min per user-day\" to \"1 day per user-day\", such as \"2 h per user-day\"", value),
+    }
+}
+
+/// What follows the time of an idle budget.
+pub(in crate::config) const PER_USER_DAY: &str = " per user-day";
+
+/// A hit rate that can be aimed at.
+pub(in crate::config) fn hit_rate(value: &DeValue) -> Result<Probability, String> {
+    match probability(value) {
+        Ok(rate) if rate > Probability::ZERO && rate.get() < 1.0 => Ok(rate),
+        _ => expected("a share of the logins above 0 and below 1, such as 0.9", value),
+    }
+}
+
 pub(in crate::config) fn path(value: &DeValue) -> Result<PathBuf, String> {
     match value.as_str().map(PathBuf::from).filter(|path| path.is_absolute()) {
         Some(path) => Ok(path),

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use headstart_core::desktop::Rule;
 use headstart_core::id::{PoolName, UserName};
+use headstart_core::policy::Goal;
 use headstart_core::unit::FramebufferMib;
 
 use super::duration::write_span;
+use super::value::PER_USER_DAY;
 use super::{Config, GpuEntry, Select};
 use crate::status::Mode;
 
@@ -31,6 +33,13 @@ pub(super) fn to_toml(config: &Config) -> String {
     // Probabilities are kept with the precision of an f32; more digits would be noise.
     line(&mut out, format_args!("take = {:?}", policy.take.get() as f32));
     line(&mut out, format_args!("release = {:?}", policy.release.get() as f32));
+    match policy.goal {
+        Some(Goal::IdleBudget(budget)) => {
+            line(&mut out, format_args!("idle-budget = \"{}{PER_USER_DAY}\"", write_span(budget)));
+        }
+        Some(Goal::HitRate(rate)) => line(&mut out, format_args!("target-hit-rate = {:?}", rate.get() as f32)),
+        None => {}
+    }
     line(&mut out, format_args!("minimum-hold = \"{}\"", write_span(policy.minimum_hold)));
     line(&mut out, format_args!("grace = \"{}\"", write_span(policy.grace)));
     line(&mut out, format_args!("shut-down-after-logout = {}", policy.shut_down_after_logout));

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::reconcile::memory::{FORGET, LONGEST_REPORTED, Reported};
+use crate::reconcile::model_file;
 use crate::store::{Source, Store, StoreError, StoredSession};
 
 /// Sessions older than this teach nothing about today.
@@ -30,7 +31,7 @@ const LEADS_TAUGHT_BY: Span = Span::days(90);
 const SET_BACK: Span = Span::hours(2);
 /// A session of unknown end is taken to last this long, as in the backtest.
 const DEFAULT_LENGTH: Span = Span::minutes(45);
-/// A fit of a thousand users and a year takes some 10 s; one that takes this long hangs.
+/// A fit of a thousand users and a year takes half a minute; one that takes this long hangs.
 const FIT_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Who a desktop's sessions belong to: pools, and desktops in another zone than the default. Sent to the fitting process.
@@ -93,9 +94,12 @@ pub enum FitError {
     /// Starting it or talking to it.
     #[error("the fitting process cannot be used")]
     Io(#[from] std::io::Error),
-    /// What it answered.
-    #[error("the model cannot be read")]
+    /// What it is told.
+    #[error("the fitting process cannot be told who is who")]
     Json(#[from] serde_json::Error),
+    /// What it answered.
+    #[error("the model that the fitting process made cannot be used")]
+    Model(#[from] model_file::ModelFileError),
 }
 
 /// Reads the history on disk into memory, up to `now`.
@@ -152,7 +156,7 @@ pub fn still_wished(wishes: &BTreeMap<DomainUuid, Standing>, now: Time) -> BTree
 /// # Errors
 /// The history cannot be read, or is too thin.
 pub fn fit_here(path: &Path, subjects: &Subjects, now: Time) -> Result<Model, FitError> {
-    let mut training = Training::new(FORGET);
+    let mut training = Training::new(FORGET, now);
     let mut seen = BTreeSet::new();
     Store::stream_sessions(path, now - TAUGHT_BY, |session| {
         if session.start >= now {
@@ -164,7 +168,7 @@ pub fn fit_here(path: &Path, subjects: &Subjects, now: Time) -> Result<Model, Fi
         }
         training.session(&subject, session.start, session.end.map(|end| end.min(now)), session.offset);
     })?;
-    Ok(training.finish(now)?)
+    Ok(training.finish()?)
 }
 
 /// Fits the model in a process of its own.
@@ -204,32 +208,10 @@ pub async fn fit(path: PathBuf, subjects: Subjects, now: Time) -> Result<Model, 
                 format!("said: {why}")
             }));
         }
-        Ok(serde_json::from_slice(&model)?)
+        Ok(model_file::decode(&model)?)
     };
     match tokio::time::timeout(FIT_DEADLINE, work).await {
         Ok(result) => result,
         Err(_) => Err(FitError::Process(format!("took longer than {} s and was ended", FIT_DEADLINE.as_secs()))),
     }
-}
-
-/// The model that was kept beside the history, if it is there and whole.
-pub fn kept(path: &Path) -> Option<Model> {
-    let text = std::fs::read(path).ok()?;
-    match serde_json::from_slice(&text) {
-        Ok(model) => Some(model),
-        Err(error) => {
-            tracing::warn!("{}: the model cannot be read ({error}); it is fitted anew", path.display());
-            None
-        }
-    }
-}
-
-/// Keeps a model for the next start; whole or not at all.
-///
-/// # Errors
-/// It cannot be written.
-pub fn keep(path: &Path, model: &Model) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, serde_json::to_vec(model)?)?;
-    std::fs::rename(&new, path)
 }

@@ -179,12 +179,13 @@ impl Memory {
         self.account(settings, &observed, now);
         self.learn(&desktops, &happened);
         self.history.advance(now);
+        let policy = settings.policy.aimed(&self.model);
         let forecast = forecast_after(self.forecast.as_ref(), &self.history, &self.model, now);
         let chances = chances(&forecast, &desktops, &leads, &observed, now);
         let (mut left_alone, quarantine) = self.trouble.now(now);
         let plan = plan(&Situation {
             now,
-            policy: &settings.policy,
+            policy: &policy,
             desktops: &desktops,
             chances: &chances,
             leads: &leads,

@@ -13,7 +13,6 @@ const CORE: &str = "daemon/core/src";
 const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("jiff", &["tzdb-zoneinfo", "js"]),
     ("linfa", &[]),
-    ("linfa-linear", &[]),
     ("linfa-logistic", &[]),
     ("ndarray", &["rayon"]),
     ("serde", &[]),

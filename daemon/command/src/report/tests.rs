@@ -110,6 +110,8 @@ fn sample() -> BacktestResult {
         .map(|(predicted, seen, n)| ReliabilityBin { predicted, seen, n })
         .to_vec(),
         predicted_over_seen: 0.982,
+        months: Vec::new(),
+        skills: Vec::new(),
         heat,
         week: Some(Week {
             start: monday,

@@ -2,19 +2,22 @@
 
 use super::episode::Episodes;
 use super::gap::Held;
-use super::result::ReliabilityBin;
+use super::quality::Quality;
 use super::{FORGET, Options, RELEASE_SHARE};
-use crate::forecast::Model;
-use crate::forecast::feature::{FEATURES, Row};
-use crate::forecast::sample::Kept;
-use crate::forecast::training::{self, Sample};
+use crate::forecast::LEAST_LEFT;
+use crate::forecast::learner::{self, Learner};
 use crate::forecast::walk::{Decision, Sink, Walk};
 use crate::id::{DesktopName, Subject};
+use crate::policy::Goal;
 use crate::unit::{Span, Time};
 use jiff::tz::Offset;
 
 /// The wall clock that is furthest ahead of UTC, and so the first to reach the scored part; seconds.
 const EASTERNMOST: i64 = 14 * 3600;
+/// How often something is learned.
+const NIGHT: Span = Span::days(1);
+/// So long before the scored part members are fitted for the first time, so that something is known of them when it begins.
+const REHEARSAL: Span = Span::days(14);
 /// Rows are trained on when they are so old: by then every wall clock has passed them.
 const SETTLED: Span = Span::days(1);
 
@@ -22,7 +25,7 @@ const SETTLED: Span = Span::days(1);
 pub(crate) struct Replay {
     /// Spans held at each threshold.
     pub spans: Vec<Vec<Held>>,
-    pub reliability: Reliability,
+    pub quality: Quality,
     /// Every scored decision, if they were asked for.
     pub decisions: Vec<Scored>,
     /// The last model, in words.
@@ -55,16 +58,16 @@ pub(crate) fn run(
         })
         .collect();
     let mut walk = Walk::new(Span::seconds(FORGET));
-    let mut decider = Decider::new(episodes, thresholds, options.gpus.is_some());
-    let mut boundary = Time::from_unix(episodes.t0 - EASTERNMOST);
+    let mut decider = Decider::new(episodes, thresholds, options.goal, options.gpus.is_some());
+    let mut boundary = Time::from_unix(episodes.t0 - EASTERNMOST) - REHEARSAL;
     let end = episodes.sessions.last().map_or(boundary, |last| last.start.max(last.end))
         + Span::seconds(FORGET + EASTERNMOST);
     let mut appeared = vec![false; subjects.len()];
     for (done, session) in episodes.sessions.iter().enumerate() {
         while boundary <= session.start {
             walk.settle(boundary, &mut decider);
-            decider.refit(boundary);
-            boundary = boundary + options.refit;
+            decider.nightly(boundary, options.refit);
+            boundary = boundary + NIGHT;
             progress(done as f64 / episodes.sessions.len() as f64);
         }
         if !std::mem::replace(&mut appeared[session.user], true) {
@@ -75,8 +78,8 @@ pub(crate) fn run(
     }
     while boundary <= end {
         walk.settle(boundary, &mut decider);
-        decider.refit(boundary);
-        boundary = boundary + options.refit;
+        decider.nightly(boundary, options.refit);
+        boundary = boundary + NIGHT;
     }
     walk.settle(end, &mut decider);
     progress(1.0);
@@ -84,41 +87,52 @@ pub(crate) fn run(
 }
 
 /// Takes and releases by the forecast, at every threshold at the same time.
-struct Decider<'a> {
-    model: Model,
-    sample: Sample,
-    thresholds: &'a [f64],
+struct Decider {
+    learner: Learner,
+    /// When its members were fitted last.
+    fitted: Option<Time>,
+    thresholds: Vec<f64>,
+    /// The last threshold follows this.
+    goal: Option<Goal>,
     /// Users by order of appearance.
     users: Vec<usize>,
     /// What is held now, by user and threshold.
     held: Vec<Vec<Option<Held>>>,
     spans: Vec<Vec<Held>>,
     scored: (i64, i64),
-    reliability: Reliability,
+    quality: Quality,
     decisions: Option<Vec<Scored>>,
-    row: Row,
 }
 
-impl<'a> Decider<'a> {
-    fn new(episodes: &Episodes, thresholds: &'a [f64], keep_decisions: bool) -> Self {
+impl Decider {
+    fn new(episodes: &Episodes, thresholds: &[f64], goal: Option<Goal>, keep_decisions: bool) -> Self {
+        let mut learner = Learner::new(learner::ROWS);
+        learner.price_from(Time::from_unix(episodes.first));
         Self {
-            model: Model::default(),
-            sample: Sample::new(training::ROWS),
-            thresholds,
+            learner,
+            fitted: None,
+            thresholds: thresholds.to_vec(),
+            goal,
             users: Vec::new(),
             held: vec![vec![None; thresholds.len()]; episodes.users.len()],
             spans: vec![Vec::new(); thresholds.len()],
             scored: (episodes.t0, episodes.t1),
-            reliability: Reliability::default(),
+            quality: Quality::default(),
             decisions: keep_decisions.then(Vec::new),
-            row: [0.0; FEATURES],
         }
     }
 
-    /// A model of what was before; the old one stays if there is too little of it.
-    fn refit(&mut self, now: Time) {
-        if let Ok(model) = training::fit(&self.sample, now - SETTLED, Some(&self.model)) {
-            self.model = model;
+    /// A model of what was before, or the members of the last one joined anew.
+    fn nightly(&mut self, now: Time, refit: Span) {
+        if self.fitted.is_some_and(|fitted| now < fitted + refit) {
+            self.learner.join(now - SETTLED);
+        } else if self.learner.refit(now - SETTLED).is_ok() {
+            self.fitted = Some(now);
+        }
+        if let (Some(goal), Some(last)) = (self.goal, self.thresholds.last_mut())
+            && let Some(price) = self.learner.model.price(goal)
+        {
+            *last = price.take;
         }
     }
 
@@ -128,47 +142,46 @@ impl<'a> Decider<'a> {
         }
         Replay {
             spans: self.spans,
-            reliability: self.reliability,
+            quality: self.quality,
             decisions: self.decisions.unwrap_or_default(),
-            model: self.model.summary(),
+            model: self.learner.model.summary(),
         }
     }
 }
 
-impl Sink for Decider<'_> {
-    fn skips(&mut self, _login: bool, _hash: u32) -> bool {
+impl Sink for Decider {
+    fn skips(&mut self, _at: Time, _login: bool, _hash: u32) -> bool {
         false
     }
 
     fn decision(&mut self, decision: &Decision) {
-        if self.sample.wants(decision.login, decision.hash) {
-            let mut row = [0.0; FEATURES];
-            decision.fill(&mut row);
-            self.sample.keep(decision.login, Kept { at: decision.at, hash: decision.hash, row });
-        }
+        let told = self.learner.learn(decision);
         if decision.wall < self.scored.0 {
             return;
         }
-        let p = decision.probability(&self.model, &mut self.row);
+        let (p, said) = told.map_or_else(|| (decision.frequency(), None), |(p, said)| (p, Some(said)));
         let user = self.users[decision.index];
         let offset = (decision.wall - decision.at.unix()) as i32;
         if decision.wall < self.scored.1 {
-            self.reliability.add(p, decision.login);
+            self.quality.add(decision.wall, p, said.as_ref(), decision.login);
             if let Some(decisions) = &mut self.decisions {
                 decisions.push(Scored { at: decision.at.unix(), user: user as u32, probability: p as f32 });
             }
         }
+        // The rest of a slot costs less than a whole one.
+        let value = p / f64::from(decision.left().max(LEAST_LEFT));
+        let from = decision.wall - decision.lead();
         for (at, threshold) in self.thresholds.iter().enumerate() {
             let held = &mut self.held[user][at];
             // What ended with a login or was let go does not touch this decision.
             let going_on = held.is_some_and(|held| held.to == decision.wall && held.offset == offset);
-            let take = p >= if going_on { threshold * RELEASE_SHARE } else { *threshold };
+            let take = value >= if going_on { threshold * RELEASE_SHARE } else { *threshold };
             match held {
                 Some(held) if take && going_on => held.to = decision.until,
                 _ => {
                     self.spans[at].extend(held.take());
                     if take {
-                        *held = Some(Held { user, from: decision.wall, to: decision.until, offset });
+                        *held = Some(Held { user, from, to: decision.until, offset });
                     }
                 }
             }
@@ -178,40 +191,5 @@ impl Sink for Decider<'_> {
                 self.spans[at].extend(held.take());
             }
         }
-    }
-}
-
-/// Forecasts against what came true.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Reliability {
-    bins: [(f64, u64, u64); EDGES.len() + 1],
-}
-
-/// Where bins of forecasts end.
-const EDGES: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6];
-
-impl Reliability {
-    fn add(&mut self, p: f64, login: bool) {
-        let bin = &mut self.bins[EDGES.partition_point(|edge| *edge <= p)];
-        bin.0 += p;
-        bin.1 += u64::from(login);
-        bin.2 += 1;
-    }
-
-    pub(crate) fn bins(&self) -> Vec<ReliabilityBin> {
-        self.bins
-            .iter()
-            .filter(|bin| bin.2 > 0)
-            .map(|(said, came, n)| ReliabilityBin {
-                predicted: said / *n as f64,
-                seen: *came as f64 / *n as f64,
-                n: *n,
-            })
-            .collect()
-    }
-
-    pub(crate) fn predicted_over_seen(&self) -> f64 {
-        let (said, came) = self.bins.iter().fold((0.0, 0), |(said, came), bin| (said + bin.0, came + bin.1));
-        if came == 0 { 0.0 } else { said / came as f64 }
     }
 }

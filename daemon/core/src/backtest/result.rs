@@ -44,6 +44,26 @@ pub struct ReliabilityBin {
     pub n: u64,
 }
 
+/// How a month of the scored part went.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Month {
+    /// `2010-02`, wall clock.
+    pub month: String,
+    /// Sum of forecasts over sum of what came true.
+    pub predicted_over_seen: f64,
+    /// Logins that a forecast was made of.
+    pub logins: u64,
+}
+
+/// What a member of the model knew by itself.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MemberSkill {
+    /// Its name.
+    pub member: String,
+    /// Share of the log loss of the mean rate that it spares; 0 = knows nothing.
+    pub skill: f64,
+}
+
 /// One user's row in the timeline of a week; all times are that user's wall clock, as seconds since the epoch if it were UTC.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WeekRow {
@@ -91,6 +111,10 @@ pub struct BacktestResult {
     pub reliability: Vec<ReliabilityBin>,
     /// Sum of forecasts over sum of what came true, in the scored part.
     pub predicted_over_seen: f64,
+    /// The same month by month.
+    pub months: Vec<Month>,
+    /// Log-loss skill of each member of the model, and of all together.
+    pub skills: Vec<MemberSkill>,
     /// Logins by weekday (Monday first) and hour of the wall clock, whole trace.
     pub heat: [[u32; 24]; 7],
     /// One week.

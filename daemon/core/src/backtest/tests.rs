@@ -35,7 +35,8 @@ fn small_trace() -> Vec<Row> {
 }
 
 fn options(threshold: f64) -> Options {
-    Options { threshold: Some(Probability::clamped(threshold)), ..Options::new("small") }
+    // Fewer fits than usual, for the test's sake: the rules are the same.
+    Options { threshold: Some(Probability::clamped(threshold)), refit: Span::days(21), ..Options::new("small") }
 }
 
 fn replay(rows: &[Row], threshold: f64) -> Outcome {
@@ -44,14 +45,38 @@ fn replay(rows: &[Row], threshold: f64) -> Outcome {
 
 #[test]
 fn a_cut_changes_no_decision_before_it() {
+    cut_everywhere(&options(0.04), &[1, 5, 9, 16, 30]);
+}
+
+#[test]
+fn a_threshold_that_follows_a_goal_does_not_peek_either() {
+    cut_everywhere(&budget(), &[2, 13]);
+}
+
+#[test]
+fn a_budget_is_kept_about() {
+    let outcome = run(&small_trace(), &budget(), &mut |_| {}).unwrap();
+    let aimed = &outcome.result.policies[1];
+    assert_eq!(aimed.name, "headstart, idle budget 1 h per user-day");
+    let idle = aimed.points[0].idle_gpu_hours_per_user_day;
+    assert!((0.6..1.5).contains(&idle), "{idle}");
+}
+
+fn budget() -> Options {
+    Options { threshold: None, goal: Some(Goal::IdleBudget(Span::hours(1))), ..options(0.04) }
+}
+
+/// Replays the trace whole and cut off so many days before its end.
+fn cut_everywhere(options: &Options, days: &[i64]) {
     let rows = small_trace();
-    let whole = replay(&rows, 0.04);
+    let replay = |rows: &[Row]| run(rows, options, &mut |_| {}).unwrap();
+    let whole = replay(&rows);
     let last = rows.last().unwrap().start;
     let mut compared = 0;
-    for days_before_the_end in [1, 5, 9, 16, 30] {
-        let cut = last - Span::days(days_before_the_end) - Span::seconds(12_345);
+    for days_before_the_end in days {
+        let cut = last - Span::days(*days_before_the_end) - Span::seconds(12_345);
         let before: Vec<Row> = rows.iter().filter(|row| row.start < cut).cloned().collect();
-        let part = replay(&before, 0.04);
+        let part = replay(&before);
         let lines = |outcome: &Outcome| -> Vec<String> {
             outcome.reservations.iter().filter(|r| r.end < cut).map(Reservation::to_line).collect()
         };
@@ -69,7 +94,7 @@ fn the_future_is_not_looked_at_and_habits_are_learned() {
     let rates: Vec<f64> = headstart.points.iter().map(|p| p.hit_rate).collect();
     assert!(rates.is_sorted(), "a lower threshold never hits less: {rates:?}");
     assert!(hit_at(&headstart.points, 2.0).unwrap() > 0.3, "{rates:?}");
-    assert!(outcome.model.starts_with("logistic regression"), "{}", outcome.model);
+    assert!(outcome.model.contains("trees on a logistic regression"), "{}", outcome.model);
     let by_name = |name: &str| outcome.result.policies.iter().find(|p| p.name == name).unwrap();
     assert!(by_name("always-on").points[0].hit_rate > 0.99);
     let on_demand = &by_name("on-demand").points[0];
@@ -117,6 +142,29 @@ fn a_shared_pool_with_room_for_all_hits_as_without_and_a_small_one_waits() {
         |result: &BacktestResult| result.policies.iter().find(|p| p.name == "on-demand").unwrap().points[0].mean_wait_s;
     assert!((wait(&wide) - 60.0).abs() < 1.0, "{}", wait(&wide));
     assert!(wait(&tight) > 600.0, "{}", wait(&tight));
+}
+
+#[test]
+fn of_the_first_part_nothing_later_is_looked_at() {
+    let rows = small_trace();
+    let part = run(&rows, &Options { first: 0.7, ..options(0.04) }, &mut |_| {}).unwrap();
+    let last = rows.last().unwrap().start;
+    let end = rows[0].start + Span::seconds(((last - rows[0].start).as_seconds() as f64 * 0.7) as i64);
+    let before: Vec<Row> = rows.into_iter().filter(|row| row.start <= end).collect();
+    let alone = replay(&before, 0.04);
+    assert_eq!(part.reservations, alone.reservations);
+    assert_eq!(part.result.months, alone.result.months);
+}
+
+#[test]
+fn months_and_members_are_told_apart() {
+    let result = replay(&small_trace(), 0.04).result;
+    let months: Vec<&str> = result.months.iter().map(|month| month.month.as_str()).collect();
+    assert_eq!(months, ["2010-02", "2010-03"]);
+    let total: u64 = result.months.iter().map(|month| month.logins).sum();
+    assert!(total > 100 && total <= result.policies[0].points[0].cold_logins);
+    let skill = |name: &str| result.skills.iter().find(|skill| skill.member == name).unwrap().skill;
+    assert!(skill("together") > 0.1 && skill("together") > skill("time since logout"), "{:?}", result.skills);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! Faithful to the model: reasons are ranked by what each group of features adds to the log-odds, against the mean slot
 //! of the training. Deliberately not here: what was decided because of it.
 
-use super::feature::{self, FEATURES, Group, Moment, Profile};
+use super::blend::USUAL;
+use super::feature::{self, FEATURES, Group, LINEAR, Moment, Profile, Row};
+use super::model::Fitted;
 use super::{Basis, Days, Judge, Model, SLOT, decided_at, moment, slot_start};
 use crate::history::activity::Compared;
 use crate::history::pattern::{self, NONE, Pattern};
@@ -32,25 +34,21 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
     let others = if soon { history.activity.at(now) } else { Compared::default() };
     let moment = moment(entry, wall, at, now, others);
     let judge = Judge::new(model, entry);
-    let (Some(logistic), Basis::Model { .. }) = (model.usable(), judge.basis()) else {
-        let Basis::Frequency { why } = judge.basis() else { return Vec::new() };
-        return vec![habit(&entry.pattern, wall), format!("only the frequency of the slot counts: {why}")];
+    let (Some(fitted), Basis::Model { .. }) = (model.usable(), judge.basis()) else {
+        return match judge.basis() {
+            Basis::KeepAlive { why } => vec![
+                words(Group::Since, entry, profile, &moment, wall),
+                format!("only the time since the last logout counts: {why}"),
+            ],
+            Basis::Frequency { why } => {
+                vec![habit(&entry.pattern, wall), format!("only the frequency of the slot counts: {why}")]
+            }
+            Basis::Model { .. } | Basis::New => Vec::new(),
+        };
     };
     let mut row = [0.0; FEATURES];
     feature::fill(profile, &moment, &mut row);
-    let groups = feature::groups();
-    let mut sums = [
-        (Group::Habit, 0.0_f32),
-        (Group::Attendance, 0.0),
-        (Group::Today, 0.0),
-        (Group::Since, 0.0),
-        (Group::Others, 0.0),
-        (Group::Calendar, 0.0),
-    ];
-    for i in 0..FEATURES {
-        let part = logistic.weights[i] * (row[i] - logistic.means[i]);
-        sums[groups[i] as usize].1 += part;
-    }
+    let mut sums = contributions(fitted, &row);
     sums.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
     sums.iter()
         .filter(|(_, sum)| sum.abs() >= SLIGHT)
@@ -60,6 +58,27 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
             format!("{}: {effect} ({:.1} times)", words(*group, entry, profile, &moment, wall), sum.abs().exp())
         })
         .collect()
+}
+
+/// What each group adds to the log-odds, against the mean slot of the training: the linear weights times what differs, the steps down
+/// the trees, and the simple members. Together with a constant they are the log-odds, but for the bend of high probabilities.
+fn contributions(fitted: &Fitted, row: &Row) -> [(Group, f32); 6] {
+    let mut sums = [Group::Habit, Group::Attendance, Group::Today, Group::Since, Group::Others, Group::Calendar]
+        .map(|group| (group, 0.0_f32));
+    let [linear, forest, schedule, keep_alive] = fitted.blend.weights;
+    let groups = feature::groups();
+    let mut steps = [0.0; FEATURES - LINEAR];
+    fitted.forest.contributions(&row[LINEAR..], &mut steps);
+    let straight =
+        (0..LINEAR).map(|i| (linear + forest) * fitted.linear.weights[i] * (row[i] - fitted.linear.means[i]));
+    let parts = straight.chain(steps.iter().map(|step| forest * step));
+    for (group, part) in groups.iter().zip(parts) {
+        sums[*group as usize].1 += part;
+    }
+    let said = fitted.said(row);
+    sums[Group::Habit as usize].1 += schedule * (said[2] - USUAL);
+    sums[Group::Since as usize].1 += keep_alive * (said[3] - USUAL);
+    sums
 }
 
 /// The fact behind a group.
@@ -119,4 +138,52 @@ fn clock(wall: i64) -> String {
 fn day_name(wall: i64) -> &'static str {
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
         [pattern::weekday(pattern::day_of(wall))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::blend::Blend;
+    use crate::forecast::forest::Forest;
+    use crate::forecast::linear::Linear;
+
+    /// A model that listens to a few things of each kind.
+    fn model() -> Fitted {
+        let weights = (0..LINEAR).map(|n| 0.01 * (n % 7) as f32 - 0.02).collect();
+        let mut forest = Forest::default();
+        for feature in [0, 1, 20, 30, 45] {
+            let root = forest.plant(0.0);
+            let (left, _) = forest.split(root, feature, 0.5, (-0.2, 0.3));
+            forest.split(left, feature + 1, 0.2, (-0.5, 0.1));
+        }
+        let blend = Blend { weights: [0.2, 0.7, 0.1, 0.05], ..Blend::default() };
+        let linear = Linear { weights, intercept: -5.0, means: vec![0.1; LINEAR] };
+        Fitted { linear, forest, blend, prices: Vec::new(), until: Time::default(), rows: 1, logins: 1 }
+    }
+
+    #[test]
+    fn what_the_groups_add_is_the_whole_difference_between_two_slots() {
+        let model = model();
+        let rest = |seed: u32| {
+            let row: Row = std::array::from_fn(|i| ((i as u32 * 37 + seed * 11) % 10) as f32 / 10.0 + 0.001);
+            let sum: f32 = contributions(&model, &row).iter().map(|(_, part)| part).sum();
+            model.blend.log_odds(&model.said(&row)) - sum
+        };
+        for seed in 1..20 {
+            assert!((rest(seed) - rest(0)).abs() < 1e-4, "{} and {}", rest(seed), rest(0));
+        }
+    }
+
+    #[test]
+    fn a_group_that_does_not_count_is_no_reason() {
+        let mut model = model();
+        let groups = feature::groups();
+        for (weight, _) in model.linear.weights.iter_mut().zip(groups).filter(|(_, group)| *group == Group::Others) {
+            *weight = 0.0;
+        }
+        model.forest = Forest::default();
+        let row: Row = std::array::from_fn(|i| (i % 5) as f32);
+        let sums = contributions(&model, &row);
+        assert!(sums[Group::Others as usize].1.abs() < 1e-9 && sums[Group::Habit as usize].1.abs() > 1e-3, "{sums:?}");
+    }
 }

@@ -4,7 +4,7 @@
 
 use crate::history::Entry;
 use crate::history::activity::Compared;
-use crate::history::pattern::{self, NONE, Pattern, SLOTS};
+use crate::history::pattern::{self, BLOCK, NONE, Pattern, RETURNS, SLOTS};
 use crate::unit::Time;
 
 /// What a feature speaks of, for explanations.
@@ -29,8 +29,18 @@ const SINCE_KNOTS: [f32; 11] = [30.0, 60.0, 120.0, 240.0, 480.0, 720.0, 960.0, 1
 /// Knots of the slot less the usual first slot, hours.
 const FIRST_KNOTS: [f32; 5] = [-2.0, -0.5, 0.5, 2.0, 4.0];
 
+/// Features for the logistic regression: bent and crossed, so that weights suffice. They come first in a row.
+pub(crate) const LINEAR: usize = 64;
+/// Features for the trees, which bend and cross by themselves: after the others.
+pub(crate) const TREE: usize = 60;
+/// Where a row has the frequency of the slot, the chance of a return by the time since the logout, and the share of the slot that is left.
+pub(crate) const FREQUENCY: usize = LINEAR;
+pub(crate) const RETURN: usize = LINEAR + 1;
+pub(crate) const LEFT: usize = LINEAR + 2;
 /// Features of a row.
-pub(crate) const FEATURES: usize = 64;
+pub(crate) const FEATURES: usize = LINEAR + TREE;
+/// Stands for a time that there is not; trees tell it apart.
+const NEVER: f32 = -200.0;
 
 /// One row.
 pub(crate) type Row = [f32; FEATURES];
@@ -65,6 +75,22 @@ pub(crate) struct Profile {
     weekend: f32,
     logins: f32,
     young: f32,
+    /// Slots with a login the day before and a week before, and logins around each slot in the last seven days.
+    yesterday: u128,
+    last_week: u128,
+    near: [u8; SLOTS],
+    /// Chance of a return per quarter hour, by time since the logout, and share of times that lasted longer.
+    returns: [f32; RETURNS],
+    outlasted: [f32; RETURNS],
+    gaps: [f32; 3],
+    length: f32,
+    lately: f32,
+    known_days: f32,
+    weekday_of: f32,
+    long: [f32; SLOTS],
+    wide: [f32; SLOTS],
+    weekday_left: [f32; SLOTS],
+    lately_of: [f32; 3],
 }
 
 /// `ln((yes + 1/2) / (no + 1/2))`.
@@ -103,7 +129,23 @@ impl Profile {
             weekend: class as f32,
             logins: ((p.logins_recent + 0.5) / (p.recent_days + 5.0)).ln(),
             young: 1.0 / (1.0 + f32::from(p.known_days) / 7.0),
+            yesterday: 0,
+            last_week: 0,
+            near: [0; SLOTS],
+            returns: [0.0; RETURNS],
+            outlasted: [0.0; RETURNS],
+            gaps: p.gaps,
+            length: p.length,
+            lately: p.lately,
+            known_days: f32::from(p.known_days),
+            weekday_of: weekday as f32,
+            long: [0.0; SLOTS],
+            wide: [0.0; SLOTS],
+            weekday_left: [0.0; SLOTS],
+            lately_of: [3, 5, 10].map(|n| p.lately_of(class, n)),
         };
+        profile.marks(p, ahead);
+        profile.gaps(p);
         let (recent_days, weekday_days, class_days) =
             (p.recent_days + 1.0, p.weekday_days[weekday] + 1.0, p.class_days[class] + 1.0);
         for (slot, rate) in rate.iter_mut().enumerate() {
@@ -115,6 +157,20 @@ impl Profile {
             *rate = (p.class[class][slot] / class_days + p.recent[slot] / recent_days) * 0.5;
         }
         profile.sums(&rate);
+        let mut before = [0.0_f32; SLOTS + 1];
+        for slot in 0..SLOTS {
+            let rate = p.long[class][slot / BLOCK] / BLOCK as f32 / (p.long_days[class] + 1.0);
+            profile.long[slot] = rate + 0.02 / (p.long_days[class] + 1.0);
+            before[slot + 1] = before[slot] + rate;
+        }
+        for slot in 0..SLOTS {
+            profile.wide[slot] = before[(slot + 9).min(SLOTS)] - before[slot.saturating_sub(8)];
+        }
+        let mut left = 0.0;
+        for slot in (0..SLOTS).rev() {
+            left += profile.weekday[slot];
+            profile.weekday_left[slot] = left;
+        }
         profile.first_logins(p.remembered(class));
         profile.days(p, day, ahead);
         if ahead == 0 {
@@ -125,6 +181,35 @@ impl Profile {
             }
         }
         profile
+    }
+
+    /// Slots of the days before.
+    fn marks(&mut self, p: &Pattern, ahead: i64) {
+        let open =
+            p.today.iter().enumerate().filter(|(_, n)| **n > 0).fold(0_u128, |marks, (slot, _)| marks | 1 << slot);
+        let before = |back: i64| if back == ahead { open } else { p.marks_before(back - ahead) };
+        (self.yesterday, self.last_week) = (before(1), before(7));
+        for back in 1..=7 {
+            let marks = before(back);
+            let mut around = (marks | marks << 1 | marks >> 1) & (u128::MAX >> (128 - SLOTS));
+            while around != 0 {
+                self.near[around.trailing_zeros() as usize] += 1;
+                around &= around - 1;
+            }
+        }
+    }
+
+    /// How long it usually takes to come back.
+    fn gaps(&mut self, p: &Pattern) {
+        let (mut start, mut lasted) = (10.0, 1.0);
+        for bin in 0..RETURNS {
+            let end = pattern::RETURN_ENDS.get(bin).copied().unwrap_or(2.0 * start);
+            let share = (p.returns[bin] + 0.1) / (p.return_risk[bin] + 1.5);
+            self.returns[bin] = share / ((end - start) / 15.0).max(0.3);
+            self.outlasted[bin] = lasted;
+            lasted *= 1.0 - share;
+            start = end;
+        }
     }
 
     /// Mass before, just before, just after, and left after each slot.
@@ -314,7 +399,81 @@ fn put_all(profile: &Profile, moment: &Moment, f: &mut Filler) {
     f.put(Others, none_yet * moment.others.day);
     put_calendar(profile, slot, f);
     f.put(Calendar, moment.left_of_slot.max(0.05).ln());
+    debug_assert_eq!(f.n, LINEAR, "the trees' features begin here");
+    put_trees(profile, moment, f);
     debug_assert_eq!(f.n, FEATURES, "every place of the row is filled");
+}
+
+/// What trees are told: plain numbers.
+fn put_trees(profile: &Profile, moment: &Moment, f: &mut Filler) {
+    use Group::{Attendance, Calendar, Habit, Others, Since, Today};
+    let (slot, at) = (moment.slot, moment.slot as f32);
+    let starts = f32::from(profile.starts[slot]);
+    let bin = pattern::return_bin(moment.since_end);
+    f.put(Habit, profile.frequency(slot) as f32);
+    f.put(Since, profile.returns[bin]);
+    f.put(Calendar, moment.left_of_slot);
+    f.put(Habit, profile.recent[slot]);
+    f.put(Habit, profile.weekday[slot]);
+    f.put(Habit, profile.class[slot]);
+    f.put(Habit, profile.hazard[slot]);
+    f.put(Habit, profile.first[slot]);
+    f.put(Habit, profile.next[slot]);
+    f.put(Habit, profile.prev[slot]);
+    f.put(Habit, profile.left[slot]);
+    f.put(Habit, profile.busy[slot]);
+    f.put(Habit, profile.logins);
+    f.put(Habit, profile.known_days);
+    f.put(Habit, f32::from(profile.near[slot]));
+    let around = 0x1F_u128 << slot >> 2;
+    f.put(Habit, (profile.yesterday & around).count_ones() as f32);
+    f.put(Habit, (profile.last_week & around).count_ones() as f32);
+    let after = u128::MAX << slot;
+    f.put(Habit, (profile.yesterday & after).count_ones() as f32);
+    f.put(Habit, (profile.last_week & after).count_ones() as f32);
+    f.put(Today, starts);
+    f.put(Today, profile.expected[slot]);
+    f.put(Today, profile.expected[slot] - starts);
+    let past = |first: Option<f32>| first.map_or(NEVER, |first| at - first);
+    f.put(Today, past(profile.usual_first));
+    f.put(Today, profile.spread_first);
+    f.put(Today, past(profile.yesterday_first));
+    f.put(Today, past(profile.last_week_first));
+    f.put(Since, moment.since_end);
+    f.put(Since, moment.since_end + moment.last_length);
+    f.put(Since, moment.last_length);
+    f.put(Since, profile.returns[(bin + 1).min(RETURNS - 1)]);
+    f.put(Since, profile.outlasted[bin]);
+    let since = (1.0 + moment.since_end).ln();
+    f.put(Since, since - profile.gaps[0]);
+    f.put(Since, profile.gaps[0]);
+    f.put(Since, profile.gaps[1]);
+    f.put(Since, profile.gaps.iter().sum::<f32>());
+    f.put(Since, (1.0 + moment.last_length).ln() - profile.length);
+    f.put(Since, profile.length);
+    f.put(Attendance, profile.attendance);
+    f.put(Attendance, profile.attendance_weekday);
+    f.put(Attendance, profile.active_yesterday);
+    f.put(Attendance, profile.active_last_week);
+    f.put(Attendance, profile.missed);
+    f.put(Attendance, profile.lately);
+    f.put(Attendance, profile.yesterday.count_ones() as f32);
+    f.put(Others, moment.others.day);
+    f.put(Others, moment.others.hour);
+    f.put(Calendar, at);
+    f.put(Calendar, profile.weekday_of);
+    f.put(Calendar, profile.weekend);
+    f.put(Calendar, profile.young);
+    f.put(Habit, profile.long[slot]);
+    f.put(Habit, profile.wide[slot]);
+    f.put(Habit, profile.weekday_left[slot]);
+    f.put(Attendance, profile.lately_of[0]);
+    f.put(Attendance, profile.lately_of[1]);
+    f.put(Attendance, profile.lately_of[2]);
+    f.put(Others, moment.others.yesterday);
+    f.put(Others, moment.others.people);
+    f.put(Others, moment.others.logins);
+    f.put(Habit, profile.long[slot] / (profile.wide[slot] + 0.01));
 }
 
 fn put_since(moment: &Moment, none_yet: f32, f: &mut Filler) {

