@@ -4,19 +4,18 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The feature of a node that is a leaf.
-const LEAF: u8 = u8::MAX;
+/// Trees that are walked side by side: a step waits for memory, and meanwhile the others take theirs.
+const ABREAST: usize = 8;
 
 /// One node. Kept together, so that a step down a tree touches one cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Node {
-    /// Rows whose feature is at most this go left.
+    /// Rows whose feature is at most this go left; every row does from a leaf.
     threshold: f32,
     /// Log-odds at this node: of a leaf what it adds, of any other the mean of the training rows that came by.
     value: f32,
-    /// The left child; the right one follows it.
+    /// The left child, and the right one follows it; of a leaf itself, so that whoever has arrived stays.
     left: u32,
-    /// Which feature, or [`LEAF`].
     feature: u8,
 }
 
@@ -25,6 +24,8 @@ pub(crate) struct Node {
 pub(crate) struct Forest {
     roots: Vec<u32>,
     nodes: Vec<Node>,
+    /// Steps from a root to its furthest leaf, at most.
+    depth: u8,
 }
 
 impl Forest {
@@ -35,8 +36,9 @@ impl Forest {
     }
 
     fn leaf(&mut self, value: f32) -> usize {
-        self.nodes.push(Node { threshold: 0.0, value, left: 0, feature: LEAF });
-        self.nodes.len() - 1
+        let at = self.nodes.len();
+        self.nodes.push(Node { threshold: f32::MAX, value, left: at as u32, feature: 0 });
+        at
     }
 
     /// Makes two leaves of one: rows whose `feature` is at most `threshold` go to the first.
@@ -44,7 +46,14 @@ impl Forest {
         let (left, right) = (self.leaf(values.0), self.leaf(values.1));
         let node = &mut self.nodes[at];
         (node.threshold, node.left, node.feature) = (threshold, left as u32, feature as u8);
+        let root = self.roots.last().copied().unwrap_or_default();
+        self.depth = self.depth.max(self.deepest(root as usize));
         (left, right)
+    }
+
+    fn deepest(&self, at: usize) -> u8 {
+        let left = self.nodes[at].left as usize;
+        if left == at { 0 } else { 1 + self.deepest(left).max(self.deepest(left + 1)) }
     }
 
     /// Number of trees.
@@ -54,33 +63,46 @@ impl Forest {
 
     /// Log-odds of a row.
     pub(crate) fn log_odds(&self, row: &[f32]) -> f32 {
-        self.roots.iter().map(|root| self.leaf_of(*root, row).value).sum()
+        let mut sum = 0.0;
+        let mut chunks = self.roots.chunks_exact(ABREAST);
+        for roots in &mut chunks {
+            let mut at: [u32; ABREAST] = std::array::from_fn(|lane| roots[lane]);
+            for _ in 0..self.depth {
+                for at in &mut at {
+                    *at = self.step(*at, row);
+                }
+            }
+            sum += at.iter().map(|at| self.nodes[*at as usize].value).sum::<f32>();
+        }
+        sum + chunks.remainder().iter().map(|root| self.from(*root, row)).sum::<f32>()
     }
 
     /// What the last tree adds for a row.
     pub(crate) fn last_tree(&self, row: &[f32]) -> f32 {
-        self.roots.last().map_or(0.0, |root| self.leaf_of(*root, row).value)
+        self.roots.last().map_or(0.0, |root| self.from(*root, row))
+    }
+
+    /// The value of the leaf that a row reaches from a root.
+    fn from(&self, root: u32, row: &[f32]) -> f32 {
+        let leaf = (0..self.depth).fold(root, |at, _| self.step(at, row));
+        self.nodes[leaf as usize].value
     }
 
     #[inline]
-    fn leaf_of(&self, root: u32, row: &[f32]) -> &Node {
-        let mut node = &self.nodes[root as usize];
-        while node.feature != LEAF {
-            let right = row[usize::from(node.feature)] > node.threshold;
-            node = &self.nodes[node.left as usize + usize::from(right)];
-        }
-        node
+    fn step(&self, at: u32, row: &[f32]) -> u32 {
+        let node = &self.nodes[at as usize];
+        node.left + u32::from(row[usize::from(node.feature)] > node.threshold)
     }
 
     /// What each feature added on the way to the leaves, on top of the trees' means: they add up to the log-odds exactly.
     pub(crate) fn contributions(&self, row: &[f32], parts: &mut [f32]) {
         for root in &self.roots {
-            let mut node = &self.nodes[*root as usize];
-            while node.feature != LEAF {
-                let feature = usize::from(node.feature);
-                let next = &self.nodes[node.left as usize + usize::from(row[feature] > node.threshold)];
-                parts[feature] += next.value - node.value;
-                node = next;
+            let mut at = *root;
+            for _ in 0..self.depth {
+                let next = self.step(at, row);
+                let feature = usize::from(self.nodes[at as usize].feature);
+                parts[feature] += self.nodes[next as usize].value - self.nodes[at as usize].value;
+                at = next;
             }
         }
     }
@@ -89,12 +111,9 @@ impl Forest {
     pub(crate) fn is_sound(&self, features: usize) -> bool {
         let nodes = self.nodes.len();
         let sound = |(at, node): (usize, &Node)| {
-            node.value.is_finite()
-                && node.threshold.is_finite()
-                && (node.feature == LEAF
-                    || (usize::from(node.feature) < features
-                        && node.left as usize > at
-                        && (node.left as usize) < nodes - 1))
+            let (left, feature) = (node.left as usize, usize::from(node.feature));
+            let onward = if left == at { node.threshold >= f32::MAX } else { left > at && left + 1 < nodes };
+            onward && feature < features && node.value.is_finite() && node.threshold.is_finite()
         };
         self.roots.iter().all(|root| (*root as usize) < nodes) && self.nodes.iter().enumerate().all(sound)
     }
@@ -129,7 +148,7 @@ mod tests {
         let forest = two_steps();
         assert!(forest.is_sound(3) && !forest.is_sound(2));
         let mut circle = forest.clone();
-        circle.nodes[1].left = 0;
+        circle.nodes[3].left = 0;
         assert!(!circle.is_sound(3));
         let mut beyond = forest;
         beyond.nodes[1].left = 4;
