@@ -25,7 +25,7 @@ fn learned(scene: &Scene) -> Daemon {
     let daemon = start(&mut command);
     daemon
         .log()
-        .find("that tells of the model", DEADLINE, |line| line.contains("forecast: logistic"))
+        .find("that tells of the model", DEADLINE, |line| line.contains("forecast: ") && line.contains("trained until"))
         .expect("enough logins");
     scene.settle();
     daemon
