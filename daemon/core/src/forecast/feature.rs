@@ -2,6 +2,8 @@
 //!
 //! All of it is known at the instant of the decision. Nothing here knows of weights; [`super::model`] has them.
 
+mod tree;
+
 use crate::history::Entry;
 use crate::history::activity::Compared;
 use crate::history::pattern::{self, BLOCK, NONE, Pattern, RETURNS, SLOTS};
@@ -400,80 +402,8 @@ fn put_all(profile: &Profile, moment: &Moment, f: &mut Filler) {
     put_calendar(profile, slot, f);
     f.put(Calendar, moment.left_of_slot.max(0.05).ln());
     debug_assert_eq!(f.n, LINEAR, "the trees' features begin here");
-    put_trees(profile, moment, f);
+    tree::put(profile, moment, f);
     debug_assert_eq!(f.n, FEATURES, "every place of the row is filled");
-}
-
-/// What trees are told: plain numbers.
-fn put_trees(profile: &Profile, moment: &Moment, f: &mut Filler) {
-    use Group::{Attendance, Calendar, Habit, Others, Since, Today};
-    let (slot, at) = (moment.slot, moment.slot as f32);
-    let starts = f32::from(profile.starts[slot]);
-    let bin = pattern::return_bin(moment.since_end);
-    f.put(Habit, profile.frequency(slot) as f32);
-    f.put(Since, profile.returns[bin]);
-    f.put(Calendar, moment.left_of_slot);
-    f.put(Habit, profile.recent[slot]);
-    f.put(Habit, profile.weekday[slot]);
-    f.put(Habit, profile.class[slot]);
-    f.put(Habit, profile.hazard[slot]);
-    f.put(Habit, profile.first[slot]);
-    f.put(Habit, profile.next[slot]);
-    f.put(Habit, profile.prev[slot]);
-    f.put(Habit, profile.left[slot]);
-    f.put(Habit, profile.busy[slot]);
-    f.put(Habit, profile.logins);
-    f.put(Habit, profile.known_days);
-    f.put(Habit, f32::from(profile.near[slot]));
-    let around = 0x1F_u128 << slot >> 2;
-    f.put(Habit, (profile.yesterday & around).count_ones() as f32);
-    f.put(Habit, (profile.last_week & around).count_ones() as f32);
-    let after = u128::MAX << slot;
-    f.put(Habit, (profile.yesterday & after).count_ones() as f32);
-    f.put(Habit, (profile.last_week & after).count_ones() as f32);
-    f.put(Today, starts);
-    f.put(Today, profile.expected[slot]);
-    f.put(Today, profile.expected[slot] - starts);
-    let past = |first: Option<f32>| first.map_or(NEVER, |first| at - first);
-    f.put(Today, past(profile.usual_first));
-    f.put(Today, profile.spread_first);
-    f.put(Today, past(profile.yesterday_first));
-    f.put(Today, past(profile.last_week_first));
-    f.put(Since, moment.since_end);
-    f.put(Since, moment.since_end + moment.last_length);
-    f.put(Since, moment.last_length);
-    f.put(Since, profile.returns[(bin + 1).min(RETURNS - 1)]);
-    f.put(Since, profile.outlasted[bin]);
-    let since = (1.0 + moment.since_end).ln();
-    f.put(Since, since - profile.gaps[0]);
-    f.put(Since, profile.gaps[0]);
-    f.put(Since, profile.gaps[1]);
-    f.put(Since, profile.gaps.iter().sum::<f32>());
-    f.put(Since, (1.0 + moment.last_length).ln() - profile.length);
-    f.put(Since, profile.length);
-    f.put(Attendance, profile.attendance);
-    f.put(Attendance, profile.attendance_weekday);
-    f.put(Attendance, profile.active_yesterday);
-    f.put(Attendance, profile.active_last_week);
-    f.put(Attendance, profile.missed);
-    f.put(Attendance, profile.lately);
-    f.put(Attendance, profile.yesterday.count_ones() as f32);
-    f.put(Others, moment.others.day);
-    f.put(Others, moment.others.hour);
-    f.put(Calendar, at);
-    f.put(Calendar, profile.weekday_of);
-    f.put(Calendar, profile.weekend);
-    f.put(Calendar, profile.young);
-    f.put(Habit, profile.long[slot]);
-    f.put(Habit, profile.wide[slot]);
-    f.put(Habit, profile.weekday_left[slot]);
-    f.put(Attendance, profile.lately_of[0]);
-    f.put(Attendance, profile.lately_of[1]);
-    f.put(Attendance, profile.lately_of[2]);
-    f.put(Others, moment.others.yesterday);
-    f.put(Others, moment.others.people);
-    f.put(Others, moment.others.logins);
-    f.put(Habit, profile.long[slot] / (profile.wide[slot] + 0.01));
 }
 
 fn put_since(moment: &Moment, none_yet: f32, f: &mut Filler) {
