@@ -1,7 +1,7 @@
 //! Grows boosted trees: logistic loss, histograms of binned features, leaf by leaf where it helps most.
 //!
-//! Our own and no crate, because the core has no thread and no randomness: the one candidate that gives log-odds brings both, works
-//! on doubles, and takes five times as long on the same rows. Equal rows give equal trees, bit by bit.
+//! Our own and no crate, because the core has no thread and no randomness: the one candidate that gives log-odds brings both, and
+//! works on doubles. Equal rows give equal trees, bit by bit.
 //! Deliberately not here: what the features mean, and what fitted trees are used for ([`super::forest`]).
 
 use super::forest::Forest;
