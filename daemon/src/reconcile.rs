@@ -1,7 +1,7 @@
 //! The loop. It owns all mutable state; others see a published status and send messages.
 //!
-//! Wait for a wake-up, drain the rest; look at the host; decide; publish; apply what the round allows; sleep. Start, crash,
-//! reboot and reload are this loop and nothing else.
+//! Wait for a wake-up, drain the rest; look at the host; decide; publish; apply what the round allows; sleep. Start, crash
+//! and reboot are this loop and nothing else.
 
 mod hooks;
 pub mod learning;

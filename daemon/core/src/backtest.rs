@@ -33,26 +33,18 @@ use std::borrow::Cow;
 use jiff::tz::Offset;
 
 use crate::id::UserName;
-use crate::policy::{Goal, Policy};
+use crate::policy::{Goal, Policy, READY_BEFORE};
 use crate::trace::Row;
 use crate::unit::{Probability, Span, Time};
 use episode::Episodes;
 use result::{BacktestResult, Point, PolicyResult};
 
 /// Attached so long before the login, the device was there in time.
-pub(crate) const LEAD: i64 = 60;
+pub(crate) const LEAD: i64 = READY_BEFORE.as_seconds();
 /// The part of the trace that only trains.
 pub(crate) const WARMUP: i64 = 28 * 86_400;
 /// A user who does not come for so long is no longer managed.
 pub(crate) const FORGET: i64 = 28 * 86_400;
-/// A GPU is let go when the forecast falls below this share of the threshold at which it was taken. Of 0.5, 0.75 and 1 this one hits
-/// most at the same idle time, and 1 attaches a fifth more often.
-pub const RELEASE_SHARE: f64 = 0.75;
-/// Thresholds of the trade-off curve: from a tenth of an idle hour per user and day to half of the day.
-pub const SWEEP: [f64; 30] = [
-    0.6, 0.45, 0.35, 0.27, 0.21, 0.16, 0.12, 0.1, 0.09, 0.08, 0.071, 0.063, 0.056, 0.05, 0.044, 0.039, 0.035, 0.031,
-    0.027, 0.024, 0.021, 0.018, 0.015, 0.012, 0.01, 0.008, 0.006, 0.004, 0.002, 0.0008,
-];
 
 /// What is to be replayed.
 #[derive(Clone, Debug)]
@@ -148,7 +140,7 @@ pub fn run(rows: &[Row], options: &Options, progress: &mut dyn FnMut(f64)) -> Re
     if episodes.logins == 0 {
         return Err(BacktestError::Short(Span::seconds(episodes.t1 - episodes.first)));
     }
-    let mut thresholds = SWEEP.to_vec();
+    let mut thresholds = crate::forecast::price::SWEEP.to_vec();
     if let Some(threshold) = options.threshold {
         // As it was typed: a probability is kept in single precision.
         thresholds.push((threshold.get() * 1e6).round() / 1e6);

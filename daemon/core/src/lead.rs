@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::desktop::{AttachMode, Desktop};
 use crate::id::{DesktopName, DomainUuid};
 use crate::policy::Policy;
-use crate::track::READY_BEFORE;
+use crate::policy::READY_BEFORE;
 use crate::unit::Span;
 
 /// Measurements that are kept per desktop.

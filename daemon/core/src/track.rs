@@ -8,12 +8,9 @@ use crate::desktop::Desktop;
 use crate::gpu::DeviceId;
 use crate::id::DomainUuid;
 use crate::observed::{Attachment, Domain, Login, Observed, Power};
-use crate::policy::Policy;
+use crate::policy::{Policy, READY_BEFORE};
 use crate::step::our_hostdev;
 use crate::unit::{Span, Time};
-
-/// A login counts as served if the device was ready this long before: the rule by which all policies are judged.
-pub const READY_BEFORE: Span = Span::seconds(60);
 
 /// One desktop's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use super::gap::Held;
 use super::replay::Replay;
 use super::result::{Point, PolicyResult};
 use super::score::Tally;
-use super::{LEAD, Options, RELEASE_SHARE};
+use super::{LEAD, Options};
 use crate::history::GRACE;
+use crate::policy::RELEASE_SHARE;
 
 /// Seconds of a slot.
 const SLOT: i64 = 900;

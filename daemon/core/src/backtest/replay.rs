@@ -3,12 +3,13 @@
 use super::episode::Episodes;
 use super::gap::Held;
 use super::quality::Quality;
-use super::{FORGET, Options, RELEASE_SHARE};
+use super::{FORGET, Options};
 use crate::forecast::LEAST_LEFT;
 use crate::forecast::learner::{self, Learner};
 use crate::forecast::walk::{Decision, Sink, Walk};
 use crate::id::{DesktopName, Subject};
 use crate::policy::Goal;
+use crate::policy::RELEASE_SHARE;
 use crate::unit::{Span, Time};
 use jiff::tz::Offset;
 

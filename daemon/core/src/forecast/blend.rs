@@ -116,7 +116,7 @@ impl Case {
         std::array::from_fn(|i| match i {
             MEMBERS => 1.0,
             i if i < MEMBERS => f64::from(self.said[i] - USUAL),
-            _ => f64::from(softplus(self.said[MAIN])),
+            _ => softplus(f64::from(self.said[MAIN])),
         })
     }
 }
@@ -126,9 +126,9 @@ fn joined(at: &[f64; N], inputs: &[f64; N]) -> f64 {
     f64::from(USUAL) + at.iter().zip(inputs).map(|(weight, x)| weight * x).sum::<f64>()
 }
 
-/// Log loss of log-odds: `ln(1 + e^x)`, less `x` for what came true.
+/// Log loss of log-odds.
 fn loss(x: f64, came: bool) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p() - if came { x } else { 0.0 }
+    softplus(x) - if came { x } else { 0.0 }
 }
 
 impl Blend {
@@ -161,7 +161,7 @@ impl Blend {
     /// Log-odds of what the members said together.
     pub(crate) fn log_odds(&self, said: &Said) -> f32 {
         let joined: f32 = self.weights.iter().zip(said).map(|(weight, said)| weight * (said - USUAL)).sum();
-        joined + USUAL + self.bias + self.bend * softplus(said[MAIN]) + self.level
+        joined + USUAL + self.bias + self.bend * softplus(f64::from(said[MAIN])) as f32 + self.level
     }
 
     /// Probability of what the members said together.
@@ -266,9 +266,9 @@ impl Blend {
     }
 }
 
-/// `-ln(1 - p)` of log-odds: next to nothing for small probabilities, rising with large ones.
-fn softplus(log_odds: f32) -> f32 {
-    log_odds.exp().ln_1p()
+/// `ln(1 + e^x)`, finite for all finite log-odds, which is `-ln(1 - p)`: next to nothing for small probabilities, rising with large ones.
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 /// `x` of `matrix x = right` for a symmetric positive definite matrix of which the lower half is given; none if it is not.

@@ -10,10 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::LEAST_LEFT;
 use super::walk::Decision;
-use crate::backtest::{LEAD, RELEASE_SHARE, SWEEP};
-use crate::policy::Goal;
+use crate::policy::{Goal, READY_BEFORE, RELEASE_SHARE};
 use crate::unit::{Probability, Span, Time};
 
+/// Thresholds of the trade-off curve: from a tenth of an idle hour per user and day to half of the day.
+pub(crate) const SWEEP: [f64; 30] = [
+    0.6, 0.45, 0.35, 0.27, 0.21, 0.16, 0.12, 0.1, 0.09, 0.08, 0.071, 0.063, 0.056, 0.05, 0.044, 0.039, 0.035, 0.031,
+    0.027, 0.024, 0.021, 0.018, 0.015, 0.012, 0.01, 0.008, 0.006, 0.004, 0.002, 0.0008,
+];
 /// What is counted, before today.
 pub(crate) const COUNTED: Span = Span::days(28);
 /// User-days below which a list says nothing.
@@ -100,7 +104,7 @@ impl Ledger {
             let fresh = before >> at & 1 == 0;
             let lead = if fresh { decision.lead() } else { 0 };
             sums.idle[at] += lasts + lead;
-            sums.hits[at] += u32::from(decision.login && (!fresh || lasts + lead >= LEAD));
+            sums.hits[at] += u32::from(decision.login && (!fresh || lasts + lead >= READY_BEFORE.as_seconds()));
         }
         sums.logins += u32::from(decision.login);
         (user.held, user.until) = (if decision.login { 0 } else { held }, decision.until);

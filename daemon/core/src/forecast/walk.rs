@@ -11,10 +11,10 @@ use jiff::tz::Offset;
 
 use super::SLOT;
 use super::feature::{self, Moment, Profile, Row};
-use crate::backtest::LEAD;
 use crate::history::pattern;
 use crate::history::{Clock, Entry, GRACE, History};
 use crate::id::Subject;
+use crate::policy::READY_BEFORE;
 use crate::unit::{Span, Time};
 
 /// How often everybody's slots are worked off: well within the week for which others' activity is kept.
@@ -53,7 +53,7 @@ impl Decision<'_> {
     /// Seconds before it at which a device is attached that shall be there when the slot begins: none for somebody who has just left.
     pub(crate) fn lead(&self) -> i64 {
         let idle = self.entry.released().map_or(Span::ZERO, |released| self.at - released);
-        idle.as_seconds().clamp(0, LEAD)
+        idle.as_seconds().clamp(0, READY_BEFORE.as_seconds())
     }
 
     /// What is said of it without a fitted model.
