@@ -24,7 +24,7 @@ pub(crate) fn measure(scene: &Scene, model: &Model, table: &mut Table) -> anyhow
         fitted.push(once(|| forecast(&history, model, now)));
     }
     let baseline = || Some(("by frequency alone", Figure::new(median(frequency.clone()), "us")));
-    table.row("one subject, all 24 hours", Figure::new(median(fitted), "us"), Target::Below(100.0), baseline());
+    table.row("one subject, all 24 hours", Figure::new(median(fitted), "us"), Target::Below(40.0), baseline());
     // From slot to slot, as the rounds of a morning go.
     let (mut before, mut rounds) = (forecast(&history, model, now), Vec::new());
     for slot in 1..=REPEATS as i64 {

@@ -25,6 +25,7 @@ use scene::Scene;
 use table::Table;
 
 const LOOK: &str = "One look at the hardware";
+const ROUND: &str = "One round: look, forecast, plan, steps";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,7 +34,8 @@ fn main() -> ExitCode {
         Some(training::FIT | training::STREAM) => training::child(&arguments),
         // This part alone.
         Some("hook") => only("libvirt's hook, the whole process", |table| hook::measure(&Scene::new()?, table)),
-        Some("forecast") => learning(),
+        Some("forecast") => learning(false),
+        Some("round") => learning(true),
         Some("look") => only(LOOK, look::measure),
         _ => all(),
     };
@@ -53,10 +55,13 @@ fn only(title: &str, measure: impl FnOnce(&mut Table) -> anyhow::Result<()>) -> 
     Ok(())
 }
 
-/// Training and forecasts.
-fn learning() -> anyhow::Result<()> {
+/// Training and forecasts, and what rounds make of them.
+fn learning(rounds: bool) -> anyhow::Result<()> {
     let (scene, mut table) = (Scene::new()?, Table::default());
-    learned(&scene, &mut table)?;
+    let model = learned(&scene, &mut table)?;
+    if rounds {
+        table.section(ROUND, |table| round::measure(&model, table))?;
+    }
     println!("{table}");
     Ok(())
 }
@@ -76,7 +81,7 @@ fn all() -> anyhow::Result<()> {
     let mut table = Table::default();
     // The model that training gives is used by what follows.
     let model = learned(&scene, &mut table)?;
-    table.section("One round: look, forecast, plan, steps", |table| round::measure(&model, table))?;
+    table.section(ROUND, |table| round::measure(&model, table))?;
     table.section("Import of 1,000,000 sessions", |table| import::measure(&scene, table))?;
     table.section("headstartd with 500 desktops and 1 year", |table| idle::measure(&scene, table))?;
     table.section("libvirt's hook, the whole process", |table| hook::measure(&scene, table))?;

@@ -8,11 +8,13 @@ mod boost;
 mod explain;
 pub(crate) mod feature;
 pub(crate) mod forest;
+mod judge;
 pub(crate) mod learner;
 pub(crate) mod linear;
 pub(crate) mod model;
 pub(crate) mod price;
 pub(crate) mod sample;
+mod scan;
 pub mod training;
 pub(crate) mod walk;
 
@@ -31,8 +33,8 @@ use crate::history::pattern;
 use crate::history::{Entry, History};
 use crate::id::{ProfileName, Subject};
 use crate::unit::{Probability, Span, Time};
-use blend::{Instead, Simple};
-use feature::{FEATURES, Moment, Profile};
+use feature::{Moment, Profile};
+use judge::Judge;
 
 /// Length of a slot.
 pub const SLOT: Span = Span::minutes(15);
@@ -171,6 +173,7 @@ pub fn forecast(history: &History, model: &Model, now: Time) -> Forecast {
 pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Model, now: Time) -> Forecast {
     let start = slot_start(now);
     let before = before.filter(|before| before.start <= start && before.made <= now);
+    let mut judge = Judge::new(model);
     let subjects = history
         .entries
         .iter()
@@ -183,7 +186,7 @@ pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Mode
                 Some(made) if passed == 0 => Arc::clone(made),
                 made => {
                     let made = made.map(|made| (&**made, passed));
-                    Arc::new(forecast_entry(history, model, subject, entry, now, made))
+                    Arc::new(forecast_entry(history, model, &mut judge, subject, entry, now, made))
                 }
             };
             (subject.clone(), forecast)
@@ -201,7 +204,7 @@ impl Entry {
 /// What is expected of one subject.
 pub fn forecast_one(history: &History, model: &Model, subject: &Subject, now: Time) -> SubjectForecast {
     match history.entries.get(subject) {
-        Some(entry) => forecast_entry(history, model, subject, entry, now, None),
+        Some(entry) => forecast_entry(history, model, &mut Judge::new(model), subject, entry, now, None),
         None => SubjectForecast::new_subject(),
     }
 }
@@ -210,6 +213,7 @@ pub fn forecast_one(history: &History, model: &Model, subject: &Subject, now: Ti
 fn forecast_entry(
     history: &History,
     model: &Model,
+    judge: &mut Judge,
     subject: &Subject,
     entry: &Entry,
     now: Time,
@@ -218,15 +222,13 @@ fn forecast_entry(
     if !history.is_managed(subject, now) {
         return SubjectForecast::new_subject();
     }
-    let judge = Judge::new(model, entry);
     let mut days = Days::default();
     let mut slots = [Probability::ZERO; SLOTS];
     let start = slot_start(now);
-    let mut row = [0.0; FEATURES];
     let offset = constant_offset(entry, start);
-    for (i, p) in slots.iter_mut().enumerate() {
+    for i in 0..SLOTS {
         if let Some(made) = before.filter(|_| i >= NEAR).and_then(|(made, passed)| made.slots.get(i + passed)) {
-            *p = *made;
+            slots[i] = *made;
             continue;
         }
         let at = decided_at(entry, start + Span::seconds(i as i64 * SLOT.as_seconds()), now);
@@ -235,12 +237,14 @@ fn forecast_entry(
         // Nothing is known of what the others will do: as now for the next hour, then as usual.
         let others = if i < NEAR { history.activity.at(now) } else { Compared::default() };
         let moment = moment(entry, wall, at, now, others);
-        *p = Probability::clamped(judge.probability(profile, &moment, &mut row));
+        judge.ask(i, profile, &moment, &mut slots);
     }
+    judge.answer(&mut slots);
     // Of somebody who is here, or has just left, the forecast moves with the clock.
     let left = (start + SLOT - decided_at(entry, start, now)).as_seconds() as f32 / SLOT.as_seconds() as f32;
     let settled = entry.released().is_some_and(|released| released <= now);
-    SubjectForecast { slots, basis: judge.basis(), profile: None, left, holds_for: settled.then(|| entry.known()) }
+    let basis = judge::basis(model, entry.pattern.logins);
+    SubjectForecast { slots, basis, profile: None, left, holds_for: settled.then(|| entry.known()) }
 }
 
 /// The instant at which a slot is judged: its start, as in the training, so that a forecast does not fade while its slot passes; or
@@ -289,40 +293,6 @@ impl Days {
             self.made.len() - 1
         });
         &self.made[at]
-    }
-}
-
-/// Model or frequency, decided once per subject.
-pub(crate) struct Judge<'a> {
-    fitted: Option<&'a model::Fitted>,
-    logins: u32,
-}
-
-impl<'a> Judge<'a> {
-    pub(crate) fn new(model: &'a Model, entry: &Entry) -> Self {
-        let logins = entry.pattern.logins;
-        Self { fitted: model.usable(), logins }
-    }
-
-    pub(crate) fn probability(&self, profile: &Profile, moment: &Moment, row: &mut feature::Row) -> f64 {
-        match self.fitted {
-            Some(fitted) => {
-                feature::fill(profile, moment, row);
-                fitted.blend.probability(&fitted.said(row))
-            }
-            None => profile.frequency(moment.slot) * f64::from(moment.left_of_slot),
-        }
-    }
-
-    pub(crate) fn basis(&self) -> Basis {
-        match self.fitted {
-            Some(fitted) => match &fitted.blend.instead {
-                None => Basis::Model { logins: self.logins },
-                Some(Instead { what: Simple::Schedule, why }) => Basis::Frequency { why: why.clone() },
-                Some(Instead { what: Simple::KeepAlive, why }) => Basis::KeepAlive { why: why.clone() },
-            },
-            None => Basis::Frequency { why: "no model has been trained yet".to_owned() },
-        }
     }
 }
 

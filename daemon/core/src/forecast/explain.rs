@@ -6,7 +6,7 @@
 use super::blend::USUAL;
 use super::feature::{self, FEATURES, Group, LINEAR, Moment, Profile, Row};
 use super::model::Fitted;
-use super::{Basis, Days, Judge, Model, SLOT, decided_at, moment, slot_start};
+use super::{Basis, Days, Model, SLOT, decided_at, judge, moment, slot_start};
 use crate::history::activity::Compared;
 use crate::history::pattern::{self, NONE, Pattern};
 use crate::history::{Entry, History};
@@ -33,9 +33,9 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
     let soon = at - now < Span::hours(1);
     let others = if soon { history.activity.at(now) } else { Compared::default() };
     let moment = moment(entry, wall, at, now, others);
-    let judge = Judge::new(model, entry);
-    let (Some(fitted), Basis::Model { .. }) = (model.usable(), judge.basis()) else {
-        return match judge.basis() {
+    let basis = judge::basis(model, entry.pattern.logins);
+    let (Some(fitted), Basis::Model { .. }) = (model.usable(), &basis) else {
+        return match basis {
             Basis::KeepAlive { why } => vec![
                 words(Group::Since, entry, profile, &moment, wall),
                 format!("only the time since the last logout counts: {why}"),

@@ -4,6 +4,7 @@
 
 mod tree;
 
+use super::scan::{LANES, Lane};
 use crate::history::Entry;
 use crate::history::activity::Compared;
 use crate::history::pattern::{self, BLOCK, NONE, Pattern, RETURNS, SLOTS};
@@ -46,6 +47,8 @@ const NEVER: f32 = -200.0;
 
 /// One row.
 pub(crate) type Row = [f32; FEATURES];
+/// Some rows, column by column.
+pub(crate) type Columns = [Lane; FEATURES];
 
 /// Everything about a subject and a local day that does not depend on the decision: made once, used for up to 96 slots. Rates are
 /// kept as such and their logarithms taken at use: of a day's slots a forecast asks for the half that lies ahead.
@@ -78,8 +81,8 @@ pub(crate) struct Profile {
     logins: f32,
     young: f32,
     /// Slots with a login the day before and a week before, and logins around each slot in the last seven days.
-    yesterday: u128,
-    last_week: u128,
+    yesterday: Marks,
+    last_week: Marks,
     near: [u8; SLOTS],
     /// Chance of a return per quarter hour, by time since the logout, and share of times that lasted longer.
     returns: [f32; RETURNS],
@@ -94,6 +97,55 @@ pub(crate) struct Profile {
     weekday_left: [f32; SLOTS],
     lately_of: [f32; 3],
 }
+
+/// The slots of a day in which somebody logged in: how many there are before each.
+#[derive(Clone, Debug)]
+struct Marks([u8; SLOTS + 1]);
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self([0; SLOTS + 1])
+    }
+}
+
+impl Marks {
+    fn new(mut marks: u128) -> Self {
+        let mut before = [0; SLOTS + 1];
+        for slot in 0..SLOTS {
+            before[slot + 1] = before[slot] + (marks & 1) as u8;
+            marks >>= 1;
+        }
+        Self(before)
+    }
+
+    fn all(&self) -> f32 {
+        f32::from(self.0[SLOTS])
+    }
+
+    /// In the slot and the two on either side.
+    fn around(&self, slot: usize) -> f32 {
+        f32::from(self.0[(slot + 3).min(SLOTS)] - self.0[slot.saturating_sub(2)])
+    }
+
+    /// In the slot and after it.
+    fn from(&self, slot: usize) -> f32 {
+        f32::from(self.0[SLOTS] - self.0[slot])
+    }
+}
+
+/// Sine and cosine of the time of day, for each slot.
+const TURNS: [(f32, f32); SLOTS] = {
+    // Of one slot; those of the others follow by turning on.
+    const STEP: (f64, f64) = (0.065_403_129_230_143_06, 0.997_858_923_238_603_5);
+    let mut turns = [(0.0, 1.0); SLOTS];
+    let ((mut sin, mut cos), mut slot) = ((0.0_f64, 1.0_f64), 1);
+    while slot < SLOTS {
+        (sin, cos) = (sin * STEP.1 + cos * STEP.0, cos * STEP.1 - sin * STEP.0);
+        turns[slot] = (sin as f32, cos as f32);
+        slot += 1;
+    }
+    turns
+};
 
 /// `ln((yes + 1/2) / (no + 1/2))`.
 fn log_odds(yes: u32, of: u32) -> f32 {
@@ -131,8 +183,8 @@ impl Profile {
             weekend: class as f32,
             logins: ((p.logins_recent + 0.5) / (p.recent_days + 5.0)).ln(),
             young: 1.0 / (1.0 + f32::from(p.known_days) / 7.0),
-            yesterday: 0,
-            last_week: 0,
+            yesterday: Marks::default(),
+            last_week: Marks::default(),
             near: [0; SLOTS],
             returns: [0.0; RETURNS],
             outlasted: [0.0; RETURNS],
@@ -190,7 +242,7 @@ impl Profile {
         let open =
             p.today.iter().enumerate().filter(|(_, n)| **n > 0).fold(0_u128, |marks, (slot, _)| marks | 1 << slot);
         let before = |back: i64| if back == ahead { open } else { p.marks_before(back - ahead) };
-        (self.yesterday, self.last_week) = (before(1), before(7));
+        (self.yesterday, self.last_week) = (Marks::new(before(1)), Marks::new(before(7)));
         for back in 1..=7 {
             let marks = before(back);
             let mut around = (marks | marks << 1 | marks >> 1) & (u128::MAX >> (128 - SLOTS));
@@ -322,39 +374,73 @@ impl Moment {
     }
 }
 
-/// Fills rows one feature after the other, so that names, groups and values cannot fall out of step.
+/// Takes one feature after the other, so that names, groups and values cannot fall out of step.
+trait Put {
+    fn put(&mut self, group: Group, value: f32);
+}
+
+/// Into a row.
 struct Filler<'a> {
     row: &'a mut Row,
-    groups: Option<&'a mut [Group; FEATURES]>,
     n: usize,
 }
 
-impl Filler<'_> {
+impl Put for Filler<'_> {
     #[inline]
-    fn put(&mut self, group: Group, value: f32) {
+    fn put(&mut self, _group: Group, value: f32) {
         self.row[self.n] = value;
-        if let Some(groups) = &mut self.groups {
-            groups[self.n] = group;
-        }
         self.n += 1;
+    }
+}
+
+/// Into one lane of the columns.
+struct LaneFiller<'a> {
+    columns: &'a mut Columns,
+    lane: usize,
+    n: usize,
+}
+
+impl Put for LaneFiller<'_> {
+    #[inline]
+    fn put(&mut self, _group: Group, value: f32) {
+        self.columns[self.n][self.lane] = value;
+        self.n += 1;
+    }
+}
+
+impl Put for Vec<Group> {
+    fn put(&mut self, group: Group, _value: f32) {
+        self.push(group);
     }
 }
 
 /// The features of one decision.
 pub(crate) fn fill(profile: &Profile, moment: &Moment, row: &mut Row) {
-    put_all(profile, moment, &mut Filler { row, groups: None, n: 0 });
+    put_linear(profile, moment, &mut Filler { row, n: 0 });
+    tree::put(profile, moment, &mut Filler { row, n: LINEAR });
+}
+
+/// The same as one of the rows of columns.
+pub(crate) fn fill_lane(profile: &Profile, moment: &Moment, columns: &mut Columns, lane: usize) {
+    let lane = lane % LANES;
+    put_linear(profile, moment, &mut LaneFiller { columns, lane, n: 0 });
+    tree::put(profile, moment, &mut LaneFiller { columns, lane, n: LINEAR });
 }
 
 /// The group of each feature.
-pub(crate) fn groups() -> [Group; FEATURES] {
-    let (mut row, mut groups) = ([0.0; FEATURES], [Group::Calendar; FEATURES]);
+pub(crate) fn groups() -> Vec<Group> {
+    let mut groups = Vec::with_capacity(FEATURES);
     let moment = Moment { slot: 0, since_end: 0.0, last_length: 0.0, left_of_slot: 1.0, others: Compared::default() };
-    let mut filler = Filler { row: &mut row, groups: Some(&mut groups), n: 0 };
-    put_all(&Profile::new(&Pattern::new(0), 0), &moment, &mut filler);
+    let profile = Profile::new(&Pattern::new(0), 0);
+    put_linear(&profile, &moment, &mut groups);
+    assert_eq!(groups.len(), LINEAR, "the trees' features begin here");
+    tree::put(&profile, &moment, &mut groups);
+    assert_eq!(groups.len(), FEATURES, "every feature has its place");
     groups
 }
 
-fn put_all(profile: &Profile, moment: &Moment, f: &mut Filler) {
+#[inline]
+fn put_linear(profile: &Profile, moment: &Moment, f: &mut impl Put) {
     use Group::{Attendance, Calendar, Habit, Others, Today};
     let slot = moment.slot;
     let starts = f32::from(profile.starts[slot]);
@@ -401,12 +487,10 @@ fn put_all(profile: &Profile, moment: &Moment, f: &mut Filler) {
     f.put(Others, none_yet * moment.others.day);
     put_calendar(profile, slot, f);
     f.put(Calendar, moment.left_of_slot.max(0.05).ln());
-    debug_assert_eq!(f.n, LINEAR, "the trees' features begin here");
-    tree::put(profile, moment, f);
-    debug_assert_eq!(f.n, FEATURES, "every place of the row is filled");
 }
 
-fn put_since(moment: &Moment, none_yet: f32, f: &mut Filler) {
+#[inline]
+fn put_since(moment: &Moment, none_yet: f32, f: &mut impl Put) {
     let since = moment.since_end.max(5.0).ln();
     f.put(Group::Since, since);
     for knot in SINCE_KNOTS {
@@ -416,7 +500,8 @@ fn put_since(moment: &Moment, none_yet: f32, f: &mut Filler) {
     f.put(Group::Since, none_yet * since);
 }
 
-fn put_first(profile: &Profile, slot: f32, none_yet: f32, f: &mut Filler) {
+#[inline]
+fn put_first(profile: &Profile, slot: f32, none_yet: f32, f: &mut impl Put) {
     let hours = profile.usual_first.map_or(0.0, |first| ((slot - first) / 4.0).clamp(-8.0, 12.0)) * none_yet;
     f.put(Group::Today, hours);
     for knot in FIRST_KNOTS {
@@ -428,9 +513,9 @@ fn put_first(profile: &Profile, slot: f32, none_yet: f32, f: &mut Filler) {
     f.put(Group::Habit, none_yet * near(profile.last_week_first));
 }
 
-fn put_calendar(profile: &Profile, slot: usize, f: &mut Filler) {
-    let turn = slot as f32 / SLOTS as f32 * std::f32::consts::TAU;
-    let (sin, cos) = turn.sin_cos();
+#[inline]
+fn put_calendar(profile: &Profile, slot: usize, f: &mut impl Put) {
+    let (sin, cos) = TURNS[slot];
     let (sin2, cos2) = (2.0 * sin * cos, cos * cos - sin * sin);
     f.put(Group::Calendar, profile.weekend);
     f.put(Group::Calendar, sin);
@@ -443,6 +528,25 @@ fn put_calendar(profile: &Profile, slot: usize, f: &mut Filler) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_day_turns_once() {
+        for (slot, (sin, cos)) in TURNS.iter().enumerate() {
+            let turn = slot as f64 / SLOTS as f64 * std::f64::consts::TAU;
+            assert!((turn.sin() as f32 - sin).abs() < 1e-6 && (turn.cos() as f32 - cos).abs() < 1e-6, "slot {slot}");
+        }
+    }
+
+    #[test]
+    fn marks_count_as_bits_do() {
+        let bits = 1_u128 << 95 | 1 << 94 | 1 << 40 | 1 << 38 | 1 << 2 | 1;
+        let marks = Marks::new(bits);
+        for slot in 0..SLOTS {
+            let count = |mask: u128| (bits & mask).count_ones() as f32;
+            assert_eq!((marks.around(slot), marks.from(slot)), (count(0x1F << slot >> 2), count(u128::MAX << slot)));
+        }
+        assert_eq!(marks.all() as u32, 6);
+    }
 
     #[test]
     fn every_feature_is_finite_for_a_pattern_that_knows_nothing() {

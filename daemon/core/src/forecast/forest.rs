@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 /// Trees that are walked side by side: a step waits for memory, and meanwhile the others take theirs.
-const ABREAST: usize = 8;
+pub(crate) const ABREAST: usize = 8;
+
+/// Leaves of a tree, at most: [`super::scan`] has a bit for each.
+pub(crate) const LEAVES: usize = 8;
 
 /// One node. Kept together, so that a step down a tree touches one cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +20,13 @@ pub(crate) struct Node {
     /// The left child, and the right one follows it; of a leaf itself, so that whoever has arrived stays.
     left: u32,
     feature: u8,
+}
+
+/// A node that splits: rows whose `feature` is at most `threshold` go to node `left`, the others to the one after it.
+pub(super) struct Inner {
+    pub feature: usize,
+    pub threshold: f32,
+    pub left: u32,
 }
 
 /// Trees whose leaves add up to log-odds.
@@ -59,6 +69,21 @@ impl Forest {
     /// Number of trees.
     pub(crate) fn trees(&self) -> usize {
         self.roots.len()
+    }
+
+    pub(super) fn roots(&self) -> impl Iterator<Item = u32> {
+        self.roots.iter().copied()
+    }
+
+    /// What a node splits by; none of a leaf.
+    pub(super) fn inner(&self, at: u32) -> Option<Inner> {
+        let node = &self.nodes[at as usize];
+        let feature = usize::from(node.feature);
+        (node.left != at).then_some(Inner { feature, threshold: node.threshold, left: node.left })
+    }
+
+    pub(super) fn value(&self, at: u32) -> f32 {
+        self.nodes[at as usize].value
     }
 
     /// Log-odds of a row.
@@ -115,7 +140,15 @@ impl Forest {
             let onward = if left == at { node.threshold >= f32::MAX } else { left > at && left + 1 < nodes };
             onward && feature < features && node.value.is_finite() && node.threshold.is_finite()
         };
-        self.roots.iter().all(|root| (*root as usize) < nodes) && self.nodes.iter().enumerate().all(sound)
+        let small = |root: &u32| (*root as usize) < nodes && self.leaves(*root, LEAVES) <= LEAVES;
+        self.nodes.iter().enumerate().all(sound) && self.roots.iter().all(small)
+    }
+
+    /// Leaves below a node whose onward way is sound; not counted further than past `most`, since a file may join branches again.
+    fn leaves(&self, at: u32, most: usize) -> usize {
+        let Some(inner) = self.inner(at) else { return 1 };
+        let left = self.leaves(inner.left, most);
+        if left > most { left } else { left + self.leaves(inner.left + 1, most - left) }
     }
 }
 
@@ -153,5 +186,11 @@ mod tests {
         let mut beyond = forest;
         beyond.nodes[1].left = 4;
         assert!(!beyond.is_sound(3));
+        let mut large = Forest::default();
+        let mut leaf = large.plant(0.0);
+        for leaves in 2..=LEAVES + 1 {
+            (leaf, _) = large.split(leaf, 0, 0.0, (1.0, 2.0));
+            assert_eq!(large.is_sound(3), leaves <= LEAVES, "{leaves} leaves");
+        }
     }
 }

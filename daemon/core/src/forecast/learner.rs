@@ -6,6 +6,7 @@
 use super::blend::{Blend, Noted, REMEMBERED, Said};
 use super::boost;
 use super::feature::{FEATURES, LINEAR, Row};
+use super::forest::LEAVES;
 use super::linear;
 use super::model::{Fitted, Model};
 use super::price::Ledger;
@@ -26,7 +27,7 @@ const EMPTY_HALVINGS: u32 = 2;
 
 /// How trees are grown.
 const TREES: boost::Settings =
-    boost::Settings { trees: 100, leaves: 8, rate: 0.05, ridge: 3.0, least: 3.0, rows: 0.6, columns: 0.6 };
+    boost::Settings { trees: 100, leaves: LEAVES, rate: 0.05, ridge: 3.0, least: 3.0, rows: 0.6, columns: 0.6 };
 
 /// Why there is no model.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -8,9 +8,10 @@ use linfa_logistic::LogisticRegression;
 use ndarray::{Array1, Array2, Axis, ShapeBuilder, s};
 use serde::{Deserialize, Serialize};
 
-use super::feature::{LINEAR, Row};
+use super::feature::{Columns, LINEAR, Row};
 use super::learner::TrainError;
 use super::sample::Kept;
+use super::scan::{LANES, Lane};
 
 /// Strength of the ridge: a prior standard deviation of 1 / sqrt(this) per standardised feature.
 const RIDGE: f64 = 3.0;
@@ -38,6 +39,19 @@ impl Linear {
             }
         }
         self.intercept + sums.iter().sum::<f32>()
+    }
+
+    /// Log-odds of rows given column by column; bit by bit what [`Self::log_odds`] says of each.
+    pub(crate) fn log_odds_of_columns(&self, columns: &Columns) -> Lane {
+        let mut sums = [[0.0_f32; LANES]; 8];
+        for (columns, weights) in columns[..LINEAR].chunks_exact(8).zip(self.weights.chunks_exact(8)) {
+            for (sum, (column, w)) in sums.iter_mut().zip(columns.iter().zip(weights)) {
+                for lane in 0..LANES {
+                    sum[lane] += column[lane] * w;
+                }
+            }
+        }
+        std::array::from_fn(|lane| self.intercept + sums.iter().map(|sum| sum[lane]).sum::<f32>())
     }
 
     /// Whether it can be used with rows of this program.

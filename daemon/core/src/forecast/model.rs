@@ -5,10 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::blend::{Blend, Said, log_odds};
-use super::feature::{FEATURES, FREQUENCY, LEFT, LINEAR, RETURN, Row};
+use super::feature::{Columns, FEATURES, FREQUENCY, LEFT, LINEAR, RETURN, Row};
 use super::forest::Forest;
 use super::linear::Linear;
 use super::price::{self, Price};
+use super::scan::{LANES, Scan};
 use crate::policy::Goal;
 use crate::unit::Time;
 
@@ -91,14 +92,25 @@ impl Fitted {
     pub(crate) fn said(&self, row: &Row) -> Said {
         let linear = self.linear.log_odds(row);
         let forest = linear + self.forest.log_odds(&row[LINEAR..]);
-        let left = f64::from(row[LEFT]);
-        let simple = |rate: f32| log_odds(f64::from(rate) * left);
-        // A row like none in the training may be driven far out by the straight lines.
-        [linear, forest, simple(row[FREQUENCY]), simple(row[RETURN])].map(|said| said.clamp(RANGE.0, RANGE.1))
+        said(linear, forest, row[FREQUENCY], row[RETURN], row[LEFT])
+    }
+
+    /// The same of rows given column by column; `scan` is of this forest.
+    pub(crate) fn said_of_columns(&self, scan: &Scan, columns: &Columns) -> [Said; LANES] {
+        let (linear, forest) = (self.linear.log_odds_of_columns(columns), scan.log_odds(&columns[LINEAR..]));
+        let of = |column: usize, lane: usize| columns[column][lane];
+        std::array::from_fn(|i| said(linear[i], linear[i] + forest[i], of(FREQUENCY, i), of(RETURN, i), of(LEFT, i)))
     }
 
     fn is_sound(&self) -> bool {
         let priced = self.prices.iter().all(|price| [price.take, price.idle, price.hits].iter().all(|x| x.is_finite()));
         priced && self.linear.is_sound() && self.forest.is_sound(FEATURES - LINEAR) && self.blend.is_sound()
     }
+}
+
+/// What the members say: the fitted two, and the simple two by their rates per slot and the share of the slot that is left.
+fn said(linear: f32, forest: f32, frequency: f32, returns: f32, left: f32) -> Said {
+    let simple = |rate: f32| log_odds(f64::from(rate) * f64::from(left));
+    // A row like none in the training may be driven far out by the straight lines.
+    [linear, forest, simple(frequency), simple(returns)].map(|said| said.clamp(RANGE.0, RANGE.1))
 }

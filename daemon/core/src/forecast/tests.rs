@@ -153,6 +153,26 @@ fn listening() -> Model {
     })
 }
 
+#[test]
+fn many_slots_at_once_are_judged_as_each_alone() {
+    let (history, subject) = office("Europe/Warsaw", 4);
+    let (model, entry) = (listening(), &history.entries[&subject]);
+    let now = utc("2010-03-29T06:31:00Z");
+    let mut made = history.clone();
+    made.advance(now);
+    let together = forecast_one(&made, &model, &subject, now);
+    let (fitted, mut days) = (model.usable().unwrap(), Days::default());
+    for (i, p) in together.slots.iter().enumerate() {
+        let at = decided_at(entry, slot_start(now) + Span::seconds(i as i64 * SLOT.as_seconds()), now);
+        let wall = entry.clock.wall(at);
+        let others = if i < NEAR { made.activity.at(now) } else { Compared::default() };
+        let mut row = [0.0; feature::FEATURES];
+        let entry = &made.entries[&subject];
+        feature::fill(days.profile(entry, pattern::day_of(wall)), &moment(entry, wall, at, now, others), &mut row);
+        assert_eq!(*p, Probability::clamped(fitted.blend.probability(&fitted.said(&row))), "slot {i}");
+    }
+}
+
 proptest::proptest! {
     /// Whoever comes and goes when: a forecast that takes over what holds is the one made from nothing.
     #[test]

@@ -3,11 +3,12 @@
 //! Deliberately not here: those of the linear member, which come first in a row.
 
 use super::Group::{Attendance, Calendar, Habit, Others, Since, Today};
-use super::{Filler, Moment, NEVER, Profile};
+use super::{Moment, NEVER, Profile, Put};
 use crate::history::pattern::{self, RETURNS};
 
 /// All of them; the first three are where [`super::FREQUENCY`] and its neighbors say.
-pub(super) fn put(profile: &Profile, moment: &Moment, f: &mut Filler) {
+#[inline]
+pub(super) fn put(profile: &Profile, moment: &Moment, f: &mut impl Put) {
     let (slot, at) = (moment.slot, moment.slot as f32);
     let starts = f32::from(profile.starts[slot]);
     let bin = pattern::return_bin(moment.since_end);
@@ -26,12 +27,10 @@ pub(super) fn put(profile: &Profile, moment: &Moment, f: &mut Filler) {
     f.put(Habit, profile.logins);
     f.put(Habit, profile.known_days);
     f.put(Habit, f32::from(profile.near[slot]));
-    let around = 0x1F_u128 << slot >> 2;
-    f.put(Habit, (profile.yesterday & around).count_ones() as f32);
-    f.put(Habit, (profile.last_week & around).count_ones() as f32);
-    let after = u128::MAX << slot;
-    f.put(Habit, (profile.yesterday & after).count_ones() as f32);
-    f.put(Habit, (profile.last_week & after).count_ones() as f32);
+    f.put(Habit, profile.yesterday.around(slot));
+    f.put(Habit, profile.last_week.around(slot));
+    f.put(Habit, profile.yesterday.from(slot));
+    f.put(Habit, profile.last_week.from(slot));
     f.put(Today, starts);
     f.put(Today, profile.expected[slot]);
     f.put(Today, profile.expected[slot] - starts);
@@ -58,7 +57,7 @@ pub(super) fn put(profile: &Profile, moment: &Moment, f: &mut Filler) {
     f.put(Attendance, profile.active_last_week);
     f.put(Attendance, profile.missed);
     f.put(Attendance, profile.lately);
-    f.put(Attendance, profile.yesterday.count_ones() as f32);
+    f.put(Attendance, profile.yesterday.all());
     f.put(Others, moment.others.day);
     f.put(Others, moment.others.hour);
     f.put(Calendar, at);
