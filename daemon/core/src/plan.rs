@@ -4,13 +4,14 @@
 //! attached and still fits, then takes the first fit in a fixed order; it looks at nothing that its own steps change, so that the
 //! plan stays the same while it is carried out. Not here: the order of acts (`step`), and how likely a login is (`forecast`).
 
+mod contest;
 mod reason;
 mod room;
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use contest::{Contender, Rank, WAITING, victims};
 pub use reason::Reason;
 use room::{Placed, Room, Standings};
 
@@ -24,12 +25,6 @@ use crate::request::{Offer, Preallocation, Way, Wish};
 use crate::step::{Desired, Want, our_hostdev};
 use crate::track::{Track, Tracks, is_ready};
 use crate::unit::{Probability, Span, Time};
-
-/// A reservation that is held counts this much more than one that would be made, so that devices do not change hands for nothing.
-const HELD_COUNTS: f64 = 1.5;
-
-/// What somebody who waits is worth: more than any probability.
-const WAITING: f64 = 2.0;
 
 /// A request that stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,47 +97,6 @@ enum Claim {
     Compete { value: f64, waiting: bool, protected: bool, anew: bool, reason: Reason },
     /// It gets nothing, and gives back what it has.
     Nothing(Reason),
-}
-
-/// A claim that competes.
-struct Contender<'a> {
-    desktop: &'a Desktop,
-    /// What decides its rank, whether it has a device or not, so that getting one does not change the rank.
-    value: f64,
-    waiting: bool,
-    protected: bool,
-    /// It would compete also if it had nothing.
-    anew: bool,
-    reason: Reason,
-    /// Where its device is, if it has one that it could keep.
-    held: Option<(GpuId, Placed)>,
-    profiles: Vec<ProfileName>,
-}
-
-/// What decides who is placed first.
-#[derive(Clone, Copy)]
-struct Rank {
-    priority: i32,
-    value: f64,
-    desktop: DomainUuid,
-}
-
-impl Rank {
-    fn order(&self, other: &Rank) -> Ordering {
-        let by_priority = other.priority.cmp(&self.priority);
-        by_priority.then(other.value.total_cmp(&self.value)).then(self.desktop.cmp(&other.desktop))
-    }
-}
-
-impl Contender<'_> {
-    fn rank(&self) -> Rank {
-        Rank { priority: self.desktop.priority, value: self.value, desktop: self.desktop.uuid }
-    }
-
-    /// What whoever takes its device must be worth.
-    fn worth(&self) -> f64 {
-        self.value * HELD_COUNTS
-    }
 }
 
 /// What stands before anybody new is placed.
@@ -708,55 +662,4 @@ fn refusal(room: &Room<'_>, profiles: &[ProfileName]) -> Reason {
 /// The first profile of the wish that fits anywhere, and where.
 fn find(room: &Room<'_>, profiles: &[ProfileName]) -> Option<(GpuId, ProfileName, Option<u16>)> {
     profiles.iter().find_map(|profile| room.find(profile).map(|(gpu, start)| (gpu, profile.clone(), start)))
-}
-
-/// The idle reservations that must give way for `claimant`: all on one PF, the least valuable ones, no more than needed, and for that
-/// one of its profiles that costs fewest: else another would do as soon as the first of them is gone. Somebody who waits, or who has
-/// higher priority, takes what it needs; a reservation of equal priority must be worth more than those it ends.
-fn victims<'c, 'a>(
-    claimant: &Contender<'a>,
-    lower: &'c [Contender<'a>],
-    evicted: &BTreeSet<DomainUuid>,
-    room: &Room<'_>,
-    able: impl Fn(&Contender<'_>) -> bool,
-) -> Option<(GpuId, ProfileName, Vec<&'c Contender<'a>>)> {
-    let mut best: Option<(GpuId, ProfileName, Vec<&'c Contender<'a>>)> = None;
-    for profile in &claimant.profiles {
-        let mut going: BTreeMap<GpuId, Vec<&Contender<'a>>> = BTreeMap::new();
-        for victim in lower.iter().rev() {
-            let Some((address, _)) = &victim.held else { continue };
-            let safe = victim.waiting
-                || evicted.contains(&victim.desktop.uuid)
-                || (victim.protected && !claimant.waiting)
-                || !room.is_open(*address)
-                || !able(victim);
-            if safe {
-                continue;
-            }
-            let group = going.entry(*address).or_default();
-            group.push(victim);
-            let placed = |group: &[&Contender<'a>]| -> Vec<Placed> {
-                group.iter().filter_map(|v| v.held.as_ref().map(|(_, placed)| placed.clone())).collect()
-            };
-            if room.fit(*address, profile, &placed(group)).is_err() {
-                continue;
-            }
-            let mut needed = group.clone();
-            let mut at = 0;
-            while at < needed.len() {
-                let mut fewer = needed.clone();
-                fewer.remove(at);
-                if room.fit(*address, profile, &placed(&fewer)).is_ok() { needed = fewer } else { at += 1 }
-            }
-            let equals: f64 =
-                needed.iter().filter(|v| v.desktop.priority == claimant.desktop.priority).map(|v| v.worth()).sum();
-            if claimant.waiting || equals < claimant.value {
-                if best.as_ref().is_none_or(|(_, _, fewest)| needed.len() < fewest.len()) {
-                    best = Some((*address, profile.clone(), needed));
-                }
-                break;
-            }
-        }
-    }
-    best
 }
