@@ -11,7 +11,8 @@ mod room;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use contest::{Contender, Rank, WAITING, victims};
+pub(crate) use contest::HELD_COUNTS;
+use contest::{Contender, Rank, Right, WAITING, victims};
 pub use reason::Reason;
 use room::{Placed, Room, Standings};
 
@@ -93,8 +94,8 @@ enum Claim {
     HandsOff(Reason),
     /// It keeps the device it has, whatever else.
     Keep(Reason),
-    /// It competes for room; `anew`: it would also if it had nothing.
-    Compete { value: f64, waiting: bool, protected: bool, anew: bool, reason: Reason },
+    /// It competes for room.
+    Compete { value: f64, right: Right, reason: Reason },
     /// It gets nothing, and gives back what it has.
     Nothing(Reason),
 }
@@ -157,9 +158,9 @@ impl<'a> Planner<'a> {
                     self.release(desktop, domain);
                     self.reasons.insert(desktop.uuid, reason);
                 }
-                Claim::Compete { value, waiting, protected, anew, reason } => {
+                Claim::Compete { value, right, reason } => {
                     let (held, profiles) = (self.suitable(desktop, domain), self.profiles(desktop));
-                    contenders.push(Contender { desktop, value, waiting, protected, anew, reason, held, profiles });
+                    contenders.push(Contender { desktop, value, right, reason, held, profiles });
                 }
             }
         }
@@ -209,13 +210,7 @@ impl<'a> Planner<'a> {
             _ => false,
         };
         let reason = |since| Reason::Waiting { since };
-        let waits = |since| Claim::Compete {
-            value: WAITING,
-            waiting: true,
-            protected: true,
-            anew: true,
-            reason: reason(since),
-        };
+        let waits = |since| Claim::Compete { value: WAITING, right: Right::Waits, reason: reason(since) };
         match &domain.login {
             Login::Unknown(why) => return Claim::HandsOff(Reason::Unknown { why: why.clone() }),
             // The device that its definition names does not exist any more: it gets a new one.
@@ -276,21 +271,26 @@ impl<'a> Planner<'a> {
         let p = self.s.chances.get(&desktop.uuid).map_or(Probability::ZERO, |chance| chance.now);
         if held {
             let until = track.held_since.map(|since| since + policy.minimum_hold);
-            let protected = until.is_some_and(|until| until > self.s.now);
-            let (value, anew) = (p.get(), p >= policy.take);
+            let young = until.is_some_and(|until| until > self.s.now);
+            let (value, right) = (p.get(), Right::Reserved { young, anew: p >= policy.take });
             if p >= policy.release {
                 let reason = Reason::Reserved { confidence: p, threshold: policy.release };
-                return Claim::Compete { value, waiting: false, protected, anew, reason };
+                return Claim::Compete { value, right, reason };
             }
-            if let Some(until) = until.filter(|_| protected) {
+            if let Some(until) = until.filter(|_| young) {
                 let reason = Reason::MinimumHold { confidence: p, until };
-                return Claim::Compete { value, waiting: false, protected, anew, reason };
+                return Claim::Compete { value, right, reason };
+            }
+            if policy.keep_spare {
+                let reason = Reason::Spare { confidence: p, threshold: policy.release };
+                return Claim::Compete { value, right: Right::Spare, reason };
             }
             return Claim::Nothing(Reason::BelowRelease { confidence: p, threshold: policy.release });
         }
         if p >= policy.take {
             let reason = Reason::Reserved { confidence: p, threshold: policy.take };
-            return Claim::Compete { value: p.get(), waiting: false, protected: false, anew: true, reason };
+            let right = Right::Reserved { young: false, anew: true };
+            return Claim::Compete { value: p.get(), right, reason };
         }
         Claim::Nothing(Reason::BelowTake { confidence: p, threshold: policy.take })
     }
@@ -403,7 +403,8 @@ impl<'a> Planner<'a> {
                     // It opens the PF in its turn: it may have got the device in a round before, as the last to be placed.
                     Tenure::Desktop(uuid) => {
                         let priority = self.s.desktops.get(&uuid).map_or(0, |desktop| desktop.priority);
-                        base.stayers.push((Rank { priority, value: WAITING, desktop: uuid }, gpu.address));
+                        base.stayers
+                            .push((Rank { spare: false, priority, value: WAITING, desktop: uuid }, gpu.address));
                     }
                     Tenure::Foreign(_) => base.opened.extend([gpu.address]),
                 }
@@ -503,14 +504,17 @@ impl<'a> Planner<'a> {
             }
             let uuid = contender.desktop.uuid;
             let was_evicted = evicted.contains(&uuid);
-            if was_evicted && !contender.anew {
+            if was_evicted && !contender.right.is_anew() {
                 continue;
             }
             if let Some((gpu, Placed { profile: Some(profile), start })) =
                 contender.held.as_ref().filter(|_| !was_evicted)
             {
                 room.open(*gpu);
-                let want = Want { gpu: *gpu, profile: profile.clone(), start: *start, run: true, rank: rank as u32 };
+                // Where nobody is expected, being started serves nobody.
+                let off = self.s.observed.domains.get(&uuid).is_some_and(|domain| domain.power == Power::Off);
+                let run = !(off && contender.right == Right::Spare);
+                let want = Want { gpu: *gpu, profile: profile.clone(), start: *start, run, rank: rank as u32 };
                 self.desired.wants.insert(uuid, want);
                 self.reasons.insert(uuid, contender.reason.clone());
                 continue;
@@ -523,7 +527,7 @@ impl<'a> Planner<'a> {
                 self.grant(contender, rank, room, gpu, profile, start);
                 continue;
             }
-            let key = (contender.profiles.as_slice(), contender.waiting);
+            let key = (contender.profiles.as_slice(), contender.right == Right::Waits);
             let found = if hopeless.contains(&key) {
                 None
             } else {

@@ -42,6 +42,8 @@ pub struct Policy {
     pub goal: Option<Goal>,
     /// A reservation stays at least this long, however the forecast changes, unless a wish of higher priority needs its room.
     pub minimum_hold: Span,
+    /// A reservation whose login has become unlikely stays until somebody else wants its room. Then what is held for nobody has no bound.
+    pub keep_spare: bool,
     /// After a logout the device stays this long, for users who come right back.
     pub grace: Span,
     /// Whether a `cold` desktop is shut down after the grace time, so that its device can be taken back.
@@ -71,6 +73,7 @@ impl Default for Policy {
             release: Probability::clamped(0.022),
             goal: None,
             minimum_hold: Span::minutes(10),
+            keep_spare: false,
             grace: Span::minutes(10),
             shut_down_after_logout: true,
             wish_valid: Span::minutes(30),

@@ -26,6 +26,7 @@ pub(in crate::config) struct Fragment {
     target_hit_rate: Option<At<Probability>>,
     minimum_hold: Option<At<Span>>,
     grace: Option<At<Span>>,
+    keep_spare: Option<At<bool>>,
     shut_down_after_logout: Option<At<bool>>,
     wish_valid: Option<At<Span>>,
     poll: Option<At<Span>>,
@@ -64,6 +65,7 @@ impl Fragment {
             it.idle_budget = policy.get("idle-budget", value::idle_budget);
             it.target_hit_rate = policy.get("target-hit-rate", value::hit_rate);
             it.minimum_hold = policy.get("minimum-hold", value::span(Span::ZERO..=Span::days(1)));
+            it.keep_spare = policy.get("keep-spare", value::boolean);
             it.grace = policy.get("grace", value::span(Span::ZERO..=Span::days(1)));
             it.shut_down_after_logout = policy.get("shut-down-after-logout", value::boolean);
             it.wish_valid = policy.get("wish-valid", value::span(Span::minutes(1)..=Span::days(7)));
@@ -89,7 +91,7 @@ impl Fragment {
         if later.idle_budget.is_some() || later.target_hit_rate.is_some() {
             (self.idle_budget, self.target_hit_rate) = (later.idle_budget, later.target_hit_rate);
         }
-        last_wins!(shut_down_after_logout, wish_valid, poll, lead_cold, lead_live, libvirt_uri);
+        last_wins!(keep_spare, shut_down_after_logout, wish_valid, poll, lead_cold, lead_live, libvirt_uri);
         self.desktops.extend(later.desktops);
         self.gpus.extend(later.gpus);
     }
@@ -125,6 +127,7 @@ impl Fragment {
                 goal,
                 minimum_hold: or(self.minimum_hold, default.policy.minimum_hold),
                 grace: or(self.grace, default.policy.grace),
+                keep_spare: or(self.keep_spare, default.policy.keep_spare),
                 shut_down_after_logout: or(self.shut_down_after_logout, default.policy.shut_down_after_logout),
                 wish_valid: or(self.wish_valid, default.policy.wish_valid),
                 lead_cold: or(self.lead_cold, default.policy.lead_cold),

@@ -66,7 +66,7 @@ fn the_packaged_file_names_every_key() {
         })
         .collect();
     assert_eq!(missing, [""; 0]);
-    assert_eq!(keys().len(), 6 + 1 + 2 + 2 + 9 + 3 + 12 + 1 + 9 + 5, "a key came or went: {:?}", keys());
+    assert_eq!(keys().len(), 6 + 1 + 2 + 2 + 10 + 3 + 12 + 1 + 9 + 5, "a key came or went: {:?}", keys());
 }
 
 /// Line by line of the packaged file: the key misspelt, then a value of the wrong kind; both must be refused by name.
@@ -178,7 +178,7 @@ fn unknown_keys_name_the_key_that_was_probably_meant() {
             h.toml:2:1: unknown key `shut_down_after_logout`; known are `desktop`, `forecast`, `gpu`, `history`, `libvirt`, `mode` and `policy`
             h.toml:3:2: unknown key `polici`; did you mean `policy`?
             h.toml:6:1: unknown key `mininum-hold` in [policy]; did you mean `minimum-hold`?
-            h.toml:7:1: unknown key `xyzzy` in [policy]; known are `grace`, `idle-budget`, `lead`, `minimum-hold`, `poll`, `release`, `shut-down-after-logout`, `take`, `target-hit-rate` and `wish-valid`
+            h.toml:7:1: unknown key `xyzzy` in [policy]; known are `grace`, `idle-budget`, `keep-spare`, `lead`, `minimum-hold`, `poll`, `release`, `shut-down-after-logout`, `take`, `target-hit-rate` and `wish-valid`
             h.toml:9:1: unknown key `warm` in [policy.lead]; known are `cold` and `live`"]],
     );
 }
@@ -332,6 +332,7 @@ fn what_is_printed_reads_back() {
         take = 0.03
         release = 0.022
         minimum-hold = "10 min"
+        keep-spare = false
         grace = "10 min"
         shut-down-after-logout = true
         wish-valid = "30 min"

@@ -41,6 +41,7 @@ pub(super) fn to_toml(config: &Config) -> String {
         None => {}
     }
     line(&mut out, format_args!("minimum-hold = \"{}\"", write_span(policy.minimum_hold)));
+    line(&mut out, format_args!("keep-spare = {}", policy.keep_spare));
     line(&mut out, format_args!("grace = \"{}\"", write_span(policy.grace)));
     line(&mut out, format_args!("shut-down-after-logout = {}", policy.shut_down_after_logout));
     line(&mut out, format_args!("wish-valid = \"{}\"", write_span(policy.wish_valid)));

@@ -119,7 +119,7 @@ fn what(reason: &Reason, way: Way, held: bool) -> &'static str {
         Reason::Reserved { .. } => "reserve",
         Reason::Waiting { .. } if way == Way::Queued => "queued",
         Reason::Waiting { .. } => "on demand",
-        Reason::MinimumHold { .. } => "keep",
+        Reason::MinimumHold { .. } | Reason::Spare { .. } => "keep",
         Reason::BelowRelease { .. } | Reason::Outranked { .. } => "give back",
         Reason::NoCapacity { .. } | Reason::NotOffered { .. } => "waits",
         Reason::BelowTake { .. } => "not reserved",

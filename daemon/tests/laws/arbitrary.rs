@@ -39,17 +39,11 @@ pub(super) fn scene(trouble: Trouble, turns: usize) -> impl Strategy<Value = Sce
         prop_oneof![2 => vec(board(), 1), 1 => vec(board(), 2..4)],
         vec(desktop(), 2..9),
         vec(stranger(), 0..3),
-        (thresholds(), prop_oneof![Just(0), Just(1), Just(10)], rarely(0.3)),
+        (thresholds(), prop_oneof![Just(0), Just(1), Just(10)], rarely(0.3), rarely(0.3)),
         vec(turn(trouble), 0..=turns),
     )
-        .prop_map(|(boards, desktops, strangers, (thresholds, calm_minutes, keep_running), turns)| Scene {
-            boards,
-            desktops,
-            strangers,
-            thresholds,
-            calm_minutes,
-            keep_running,
-            turns,
+        .prop_map(|(boards, desktops, strangers, (thresholds, calm_minutes, keep_running, keep_spare), turns)| {
+            Scene { boards, desktops, strangers, thresholds, calm_minutes, keep_running, keep_spare, turns }
         })
 }
 

@@ -76,6 +76,7 @@ impl Scene {
             grace: Span::minutes(self.calm_minutes),
             minimum_hold: Span::minutes(self.calm_minutes),
             shut_down_after_logout: !self.keep_running,
+            keep_spare: self.keep_spare,
             ..Policy::default()
         };
         Settings { policy, rules: Vec::new(), zone: TimeZone::UTC, mode: Mode::Armed }

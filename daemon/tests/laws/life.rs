@@ -35,6 +35,7 @@ const REASONS: &[&str] = &[
     "grace",
     "waiting",
     "reserved",
+    "spare",
     "below-release",
     "below-take",
     "nothing-ahead",

@@ -21,6 +21,8 @@ pub(super) struct Scene {
     pub(super) calm_minutes: i64,
     /// Desktops stay on after their users leave.
     pub(super) keep_running: bool,
+    /// They keep their devices until somebody else wants the room.
+    pub(super) keep_spare: bool,
     /// One turn for every round; then nothing befalls the host any more.
     pub(super) turns: Vec<Turn>,
 }
@@ -28,8 +30,9 @@ pub(super) struct Scene {
 impl fmt::Debug for Scene {
     /// A line for each thing, so that a broken law can be read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { thresholds, calm_minutes, keep_running, .. } = self;
-        writeln!(f, "thresholds {thresholds:?}, calm minutes {calm_minutes}, keep running: {keep_running}")?;
+        let Self { thresholds, calm_minutes, keep_running, keep_spare, .. } = self;
+        writeln!(f, "thresholds {thresholds:?}, calm minutes {calm_minutes}")?;
+        writeln!(f, "keep running: {keep_running}, keep spare: {keep_spare}")?;
         self.boards.iter().try_for_each(|board| writeln!(f, "{board:?}"))?;
         self.desktops.iter().try_for_each(|desktop| writeln!(f, "{desktop:?}"))?;
         self.strangers.iter().try_for_each(|stranger| writeln!(f, "{stranger:?}"))?;

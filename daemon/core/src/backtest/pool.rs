@@ -1,8 +1,8 @@
 //! The replay with a fixed number of GPUs that all users share.
 //!
-//! In real time. Every quarter hour the GPUs that no session holds go to those who want one, the likeliest first; whoever
-//! has one counts half as much again, against churn. Released in between, a user keeps the GPU until the quarter hour ends
-//! if it is still wanted. A login without its own GPU takes a free one, else the one held for the least likely; if all are
+//! In real time, by the planner's rules with `keep-spare`: there is no budget but the GPUs. Every quarter hour those that no session
+//! holds stay with whoever has them until somebody wants one who is not served by a free one: somebody half as likely again to come, or anybody
+//! likely enough where the holder is not. Released in between, a user keeps the GPU. A login without its own GPU takes a free one, else the one held for the least likely; if all are
 //! in use it waits until one is free, or to the end of its session. Those who wait come first.
 
 use super::baseline::{self, by_idle};
@@ -13,12 +13,11 @@ use super::result::{Point, PolicyResult};
 use super::score::Tally;
 use super::{LEAD, Options};
 use crate::history::GRACE;
+use crate::plan::HELD_COUNTS;
 use crate::policy::RELEASE_SHARE;
 
 /// Seconds of a slot.
 const SLOT: i64 = 900;
-/// How much more a GPU that one has counts.
-const KEEP: f64 = 1.5;
 
 /// Somebody wants a GPU from one instant to another.
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +216,10 @@ impl<'a> Pool<'a> {
 
     fn released(&mut self, at: i64, user: usize) {
         match self.has[user] {
+            Has::Session if self.queue.is_empty() => {
+                self.has[user] = Has::Held(at);
+                return;
+            }
             Has::Session => self.used -= 1,
             Has::Waiting(since) => {
                 let scored = self.queue.iter().any(|(waiting, scored)| *waiting == user && *scored);
@@ -236,37 +239,25 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Gives what no session uses to those who want it most.
+    /// Who wants a GPU gets a free one, or the one of the holder who is least likely to come, if that is much less likely.
     fn share(&mut self, at: i64) {
-        let mut wanted: Vec<(f64, usize)> = Vec::new();
-        for user in 0..self.has.len() {
-            let held = matches!(self.has[user], Has::Held(_));
-            if !held && self.has[user] != Has::Nothing {
-                continue;
+        let score = |user: usize| self.wish[user].filter(|wish| wish.until > at).map_or(0.0, |wish| wish.score);
+        let by_score = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        let all = || (0..self.has.len()).map(|user| (score(user), user));
+        let mut wanted: Vec<_> =
+            all().filter(|(score, user)| self.has[*user] == Has::Nothing && *score >= self.take).collect();
+        wanted.sort_by(by_score);
+        let mut holders: Vec<_> = all().filter(|(_, user)| matches!(self.has[*user], Has::Held(_))).collect();
+        holders.sort_by(by_score);
+        for (score, user) in wanted {
+            if self.used >= self.gpus {
+                let counts = |held: f64| if held >= self.take * RELEASE_SHARE { held * HELD_COUNTS } else { 0.0 };
+                let Some((_, least)) = holders.pop_if(|(held, _)| counts(*held) < score) else { break };
+                self.let_go(at, least);
             }
-            let least = if held { self.take * RELEASE_SHARE } else { self.take };
-            match self.wish[user].filter(|wish| wish.until > at && wish.score >= least) {
-                Some(wish) => wanted.push((if held { KEEP * wish.score } else { wish.score }, user)),
-                None if held => self.let_go(at, user),
-                None => {}
-            }
-        }
-        let held = wanted.iter().filter(|(_, user)| matches!(self.has[*user], Has::Held(_))).count();
-        let free = self.gpus - (self.used - held);
-        if wanted.len() > free {
-            wanted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            for (_, user) in wanted.split_off(free) {
-                if matches!(self.has[user], Has::Held(_)) {
-                    self.let_go(at, user);
-                }
-            }
-        }
-        for (_, user) in wanted {
-            if self.has[user] == Has::Nothing {
-                self.has[user] = Has::Held(at);
-                self.used += 1;
-                self.tally.attaches += u64::from(self.is_scored(at));
-            }
+            self.has[user] = Has::Held(at);
+            self.used += 1;
+            self.tally.attaches += u64::from(self.is_scored(at));
         }
     }
 

@@ -10,21 +10,46 @@ use super::room::{Placed, Room};
 use crate::desktop::Desktop;
 use crate::id::{DomainUuid, GpuId, ProfileName};
 
-/// A reservation that is held counts this much more than one that would be made, so that devices do not change hands for nothing.
-const HELD_COUNTS: f64 = 1.5;
+/// A reservation that is held counts this much more than one that would be made, so that devices do not change hands for nothing. Of
+/// 1, 1.5, 2 and 3 this one hits most where as few GPUs as the busiest hour needs are shared by an office, and 1 attaches three times
+/// as often.
+pub(crate) const HELD_COUNTS: f64 = 1.5;
 
 /// What somebody who waits is worth: more than any probability.
 pub(super) const WAITING: f64 = 2.0;
+
+/// By what right somebody competes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Somebody waits, or asked: takes the room of idle reservations and gives way to none.
+    Waits,
+    /// A login is likely. `young`: within the minimum hold, and gives way only to who waits; `anew`: would also compete with nothing.
+    Reserved { young: bool, anew: bool },
+    /// It has a device and nobody is expected: gives way to anybody else, of whatever priority.
+    Spare,
+}
+
+impl Right {
+    pub(super) fn is_anew(self) -> bool {
+        matches!(self, Right::Waits | Right::Reserved { anew: true, .. })
+    }
+
+    /// Whether its device may go to somebody who competes by right of `other`.
+    fn yields_to(self, other: Right) -> bool {
+        match self {
+            Right::Waits => false,
+            Right::Reserved { young, .. } => !young || other == Right::Waits,
+            Right::Spare => true,
+        }
+    }
+}
 
 /// A claim that competes.
 pub(super) struct Contender<'a> {
     pub desktop: &'a Desktop,
     /// What decides its rank, whether it has a device or not, so that getting one does not change the rank.
     pub value: f64,
-    pub waiting: bool,
-    pub protected: bool,
-    /// It would compete also if it had nothing.
-    pub anew: bool,
+    pub right: Right,
     pub reason: Reason,
     /// Where its device is, if it has one that it could keep.
     pub held: Option<(GpuId, Placed)>,
@@ -34,6 +59,7 @@ pub(super) struct Contender<'a> {
 /// What decides who is placed first.
 #[derive(Clone, Copy)]
 pub(super) struct Rank {
+    pub spare: bool,
     pub priority: i32,
     pub value: f64,
     pub desktop: DomainUuid,
@@ -41,25 +67,30 @@ pub(super) struct Rank {
 
 impl Rank {
     pub(super) fn order(&self, other: &Rank) -> Ordering {
-        let by_priority = other.priority.cmp(&self.priority);
+        let by_priority = self.spare.cmp(&other.spare).then(other.priority.cmp(&self.priority));
         by_priority.then(other.value.total_cmp(&self.value)).then(self.desktop.cmp(&other.desktop))
     }
 }
 
 impl Contender<'_> {
     pub(super) fn rank(&self) -> Rank {
-        Rank { priority: self.desktop.priority, value: self.value, desktop: self.desktop.uuid }
+        Rank {
+            spare: self.right == Right::Spare,
+            priority: self.desktop.priority,
+            value: self.value,
+            desktop: self.desktop.uuid,
+        }
     }
 
     /// What whoever takes its device must be worth.
     fn worth(&self) -> f64 {
-        self.value * HELD_COUNTS
+        if self.right == Right::Spare { 0.0 } else { self.value * HELD_COUNTS }
     }
 }
 
 /// The idle reservations that must give way for `claimant`: all on one PF, the least valuable ones, no more than needed, and for that
 /// one of its profiles that costs fewest: else another would do as soon as the first of them is gone. Somebody who waits, or who has
-/// higher priority, takes what it needs; a reservation of equal priority must be worth more than those it ends.
+/// higher priority, takes what it needs; a reservation of equal priority must be worth more than those it ends. What is spare goes first.
 pub(super) fn victims<'c, 'a>(
     claimant: &Contender<'a>,
     lower: &'c [Contender<'a>],
@@ -72,9 +103,8 @@ pub(super) fn victims<'c, 'a>(
         let mut going: BTreeMap<GpuId, Vec<&Contender<'a>>> = BTreeMap::new();
         for victim in lower.iter().rev() {
             let Some((address, _)) = &victim.held else { continue };
-            let safe = victim.waiting
+            let safe = !victim.right.yields_to(claimant.right)
                 || evicted.contains(&victim.desktop.uuid)
-                || (victim.protected && !claimant.waiting)
                 || !room.is_open(*address)
                 || !able(victim);
             if safe {
@@ -97,7 +127,7 @@ pub(super) fn victims<'c, 'a>(
             }
             let equals: f64 =
                 needed.iter().filter(|v| v.desktop.priority == claimant.desktop.priority).map(|v| v.worth()).sum();
-            if claimant.waiting || equals < claimant.value {
+            if claimant.right == Right::Waits || equals < claimant.value {
                 if best.as_ref().is_none_or(|(_, _, fewest)| needed.len() < fewest.len()) {
                     best = Some((*address, profile.clone(), needed));
                 }

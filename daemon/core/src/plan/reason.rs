@@ -25,6 +25,8 @@ pub enum Reason {
     Reserved { confidence: Probability, threshold: Probability },
     /// Not likely enough any more, but held for so short a time that it stays.
     MinimumHold { confidence: Probability, until: Time },
+    /// Not likely enough any more, but nobody else wants the room.
+    Spare { confidence: Probability, threshold: Probability },
     /// Held, and not likely enough any more.
     BelowRelease { confidence: Probability, threshold: Probability },
     /// Not likely enough.
@@ -65,6 +67,7 @@ impl Reason {
             Reason::Waiting { .. } => "waiting",
             Reason::Reserved { .. } => "reserved",
             Reason::MinimumHold { .. } => "minimum-hold",
+            Reason::Spare { .. } => "spare",
             Reason::BelowRelease { .. } => "below-release",
             Reason::BelowTake { .. } => "below-take",
             Reason::NothingAhead => "nothing-ahead",
@@ -100,6 +103,12 @@ impl Reason {
                 format!(
                     "a login has become unlikely ({confidence}), but the reservation is young; it stays until {}",
                     clock(*until, zone)
+                )
+            }
+            Reason::Spare { confidence, threshold } => {
+                let (confidence, threshold) = apart(*confidence, *threshold);
+                format!(
+                    "a login in the coming quarter hour has probability {confidence}, below {threshold}, but nobody else wants the room"
                 )
             }
             Reason::BelowRelease { confidence, threshold } => {
@@ -139,6 +148,7 @@ impl Reason {
             Reason::NotOffered { .. } => "another profile in the desktop's settings",
             Reason::Outranked { .. } => "a higher priority, or more GPUs",
             Reason::WaitsForDomainOff | Reason::UnplugRefusedOrPending => "shutting the desktop off",
+            Reason::Spare { .. } => "somebody else wanting the room",
             Reason::NothingAhead => {
                 "attach mode `cold` or `live` and `preallocate = true` in its settings; or a request"
             }

@@ -96,6 +96,10 @@ impl FromStr for Scene {
                 ["gap", pf] => address(pf).map(|address| {
                     scene.observed.gaps.insert(Gap::Gpu(address));
                 }),
+                ["policy", "keep-spare"] => {
+                    scene.policy.keep_spare = true;
+                    Ok(())
+                }
                 ["policy", "keep-running"] => {
                     scene.policy.shut_down_after_logout = false;
                     Ok(())

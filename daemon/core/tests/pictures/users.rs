@@ -100,6 +100,67 @@ fn a_likelier_login_outranks_only_by_half_as_much_again() {
 }
 
 #[test]
+fn what_is_spare_stays_until_anybody_wants_the_room() {
+    let host = r"
+        policy keep-spare
+        gpu 3b vfio-variant equal-size 8192 vfs=8
+          A-4Q 4096 x2
+          + 3b.1 A-4Q
+          + 3b.2 A-4Q
+        desktop chief cold A-4Q off p=1% has=3b.1 held=60m prio=9
+        desktop clerk live A-4Q running p=0.5% has=3b.2 held=60m
+        ";
+    check(
+        host,
+        &expect![[r"
+        chief: spare -> 3b A-4Q, may stay off
+        clerk: spare -> 3b A-4Q
+    "]],
+    );
+    check_rounds(
+        &format!("{host}\n desktop guest cold A-4Q off p=4%"),
+        &expect![[r"
+        chief: spare -> 3b A-4Q, may stay off
+        clerk: outranked
+        guest: reserved -> 3b A-4Q
+        round 1
+        * detach 3b.2 from clerk live
+        round 2
+        * attach 3b.2 to guest
+        round 3
+        * start guest
+        chief: spare -> 3b A-4Q, may stay off
+        clerk: below-take
+        guest: reserved -> 3b A-4Q
+    "]],
+    );
+    check_rounds(
+        &format!("{host}\n desktop one cold A-4Q off p=4%\n desktop two cold A-4Q off p=5%"),
+        &expect![[r"
+        chief: outranked
+        clerk: outranked
+        one: reserved -> 3b A-4Q
+        two: reserved -> 3b A-4Q
+        round 1
+        * detach 3b.1 from chief
+        round 2
+        * attach 3b.1 to two
+        round 3
+        * start two
+        * detach 3b.2 from clerk live
+        round 4
+        * attach 3b.2 to one
+        round 5
+        * start one
+        chief: below-take
+        clerk: below-take
+        one: reserved -> 3b A-4Q
+        two: reserved -> 3b A-4Q
+    "]],
+    );
+}
+
+#[test]
 fn a_much_likelier_login_outranks() {
     check_rounds(
         r"
