@@ -28,6 +28,8 @@ pub struct Status {
     pub rounds: u64,
     /// One line about the forecast's model: kind, training time, rows.
     pub model: String,
+    /// What the thresholds are to achieve, how far they do, and what they are; empty where none is set.
+    pub goal: String,
     /// How it went so far.
     pub scores: Scores,
     /// Holds in force.

@@ -132,6 +132,9 @@ fn head(snapshot: &Snapshot, screen: &Screen) -> String {
     line("Price", format!("{:.1} GPU-hours held idle, {} reservations in vain", host.idle_hours, host.wasted));
     let model = if host.model.is_empty() { "none yet: the first round is to come" } else { &host.model };
     line("Model", model.to_owned());
+    if !host.goal.is_empty() {
+        line("Goal", host.goal.clone());
+    }
     for hold in &host.holds {
         line("Hold", screen.tint(Tone::Warn, &format!("{} by {}: {}", hold.cookie, hold.owner, hold.reason)));
     }

@@ -12,6 +12,7 @@ pub mod gpu;
 pub mod history;
 pub mod hook;
 pub mod id;
+pub mod kept;
 pub mod lead;
 pub mod observed;
 pub mod plan;

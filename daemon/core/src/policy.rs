@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::forecast::Model;
+use crate::kept::Kept;
 use crate::unit::{Probability, Span};
 
 /// A login counts as served if the device was ready this long before: the rule by which all policies are judged.
@@ -57,9 +58,9 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// With the thresholds that lately would have met the goal, if there is one and the model can tell.
-    pub fn aimed(&self, model: &Model) -> Self {
-        let Some(price) = self.goal.and_then(|goal| model.price(goal)) else { return self.clone() };
+    /// With the thresholds that lately would have met the goal, if there is one and the model can tell, and made up for what was missed.
+    pub fn aimed(&self, model: &Model, kept: &Kept) -> Self {
+        let Some(price) = self.goal.and_then(|goal| model.price(kept.asked(goal))) else { return self.clone() };
         Self { take: price.take(), release: Probability::clamped(price.take * RELEASE_SHARE), ..self.clone() }
     }
 }

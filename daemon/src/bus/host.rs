@@ -19,6 +19,8 @@ object! {
     rounds "Rounds" signalled "false": u64 = |s| s.rounds;
     /// The forecast's model, in one line.
     model "Model" signalled "true": String = |s| s.model.clone();
+    /// What the thresholds are to achieve, how far they lately did, and what they are; empty without a goal.
+    goal "Goal" signalled "true": String = |s| s.goal.clone();
     /// Logins since the start that needed a GPU that was not still there from the session before.
     logins "Logins" signalled "true": u64 = |s| s.scores.logins;
     /// Of those: ready at least 60 s before.

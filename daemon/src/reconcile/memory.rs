@@ -9,6 +9,7 @@ use headstart_core::desktop::{Desktop, Rule, resolve};
 use headstart_core::forecast::{Forecast, Model, forecast_after};
 use headstart_core::history::{Clock, History};
 use headstart_core::id::{DesktopName, DomainUuid, UserName};
+use headstart_core::kept::Kept;
 use headstart_core::lead::Leads;
 use headstart_core::observed::{Domain, Gap, Login, Observed, Power, Problem};
 use headstart_core::plan::{Plan, Situation, Standing, plan};
@@ -17,7 +18,7 @@ use headstart_core::presence::login;
 use headstart_core::request::Preallocation;
 use headstart_core::step::{Busy, Step, next_steps, our_hostdev};
 use headstart_core::track::{Happened, Outcome, Tracks, follow};
-use headstart_core::unit::{Span, Time};
+use headstart_core::unit::{Probability, Span, Time};
 use jiff::tz::TimeZone;
 
 use crate::reconcile::learning::Subjects;
@@ -95,6 +96,10 @@ pub struct Memory {
     pub trouble: Trouble,
     /// How it went so far.
     pub scores: Scores,
+    /// The same of late, for the goal.
+    pub kept: Kept,
+    /// The thresholds in force.
+    pub thresholds: (Probability, Probability),
     /// Whose login a session at a desktop is, for learning from disk.
     pub subjects: Subjects,
     zones: BTreeMap<headstart_core::id::Subject, TimeZone>,
@@ -143,6 +148,8 @@ impl Memory {
             starting: BTreeMap::new(),
             trouble: Trouble::default(),
             scores: Scores::default(),
+            kept: Kept::default(),
+            thresholds: (Probability::ZERO, Probability::ZERO),
             subjects: Subjects::default(),
             zones: BTreeMap::new(),
             last: None,
@@ -179,7 +186,8 @@ impl Memory {
         self.account(settings, &observed, now);
         self.learn(&desktops, &happened);
         self.history.advance(now);
-        let policy = settings.policy.aimed(&self.model);
+        let policy = settings.policy.aimed(&self.model, &self.kept);
+        self.thresholds = (policy.take, policy.release);
         let forecast = forecast_after(self.forecast.as_ref(), &self.history, &self.model, now);
         let chances = chances(&forecast, &desktops, &leads, &observed, now);
         let (mut left_alone, quarantine) = self.trouble.now(now);
@@ -318,15 +326,19 @@ impl Memory {
     /// Time for which devices were held for nobody.
     fn account(&mut self, settings: &Settings, observed: &Observed, now: Time) {
         let Some(last) = self.last else { return };
+        let mut idle = Span::ZERO;
         for (uuid, track) in &self.tracks {
             let nobody = observed.domains.get(uuid).is_some_and(|domain| domain.login == Login::None);
             let Some(held) = track.held_since.filter(|_| nobody) else { continue };
             let free_until = track.logout_at.or(track.found_at).map_or(held, |left| left + settings.policy.grace);
             let from = last.max(held).max(free_until);
             if now > from {
-                self.scores.idle = self.scores.idle + (now - from);
+                idle = idle + (now - from);
             }
         }
+        self.scores.idle = self.scores.idle + idle;
+        let managed = self.history.subjects().filter(|subject| self.history.is_managed(subject, now)).count();
+        self.kept.spent(now, Span::seconds((now - last).as_seconds() * managed as i64), idle);
     }
 
     /// Takes what happened into history, scores and lead times; a request is done with when its user has come.
@@ -342,6 +354,9 @@ impl Memory {
             match what {
                 Happened::LoggedIn { at, outcome } => {
                     self.history.session_started(&desktop.subject, *at, None);
+                    if matches!(outcome, Outcome::Hit | Outcome::Late | Outcome::Miss) {
+                        self.kept.came(*at, *outcome == Outcome::Hit);
+                    }
                     self.scores.logins += u64::from(!matches!(outcome, Outcome::Warm | Outcome::Unseen));
                     self.scores.hits += u64::from(*outcome == Outcome::Hit);
                     self.scores.late += u64::from(*outcome == Outcome::Late);

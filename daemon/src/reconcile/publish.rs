@@ -35,12 +35,20 @@ pub(super) fn status(memory: &Memory, settings: &Settings, round: &Round, around
         simulated: around.simulated,
         rounds: around.rounds,
         model: memory.model.summary(),
+        goal: goal(memory, settings),
         scores: memory.scores,
         holds: around.holds.to_vec(),
         problems,
         gpus: gpus(round),
         desktops,
     }
+}
+
+/// What the thresholds are to achieve, and how far they do.
+fn goal(memory: &Memory, settings: &Settings) -> String {
+    let Some(goal) = settings.policy.goal else { return String::new() };
+    let (take, release) = memory.thresholds;
+    format!("{goal}: {}; taken from {take:.1} on, released below {release:.1}", memory.kept)
 }
 
 /// All that is wrong after a round, with the name of the domain if it is one's.

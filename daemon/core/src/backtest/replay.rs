@@ -8,8 +8,9 @@ use crate::forecast::LEAST_LEFT;
 use crate::forecast::learner::{self, Learner};
 use crate::forecast::walk::{Decision, Sink, Walk};
 use crate::id::{DesktopName, Subject};
-use crate::policy::Goal;
+use crate::kept::Kept;
 use crate::policy::RELEASE_SHARE;
+use crate::policy::{Goal, READY_BEFORE};
 use crate::unit::{Span, Time};
 use jiff::tz::Offset;
 
@@ -93,8 +94,11 @@ struct Decider {
     /// When its members were fitted last.
     fitted: Option<Time>,
     thresholds: Vec<f64>,
-    /// The last threshold follows this.
+    /// The last threshold follows this, and what it spent and reached.
     goal: Option<Goal>,
+    kept: Kept,
+    /// Up to when each user's time is counted in that.
+    counted: Vec<Option<i64>>,
     /// Users by order of appearance.
     users: Vec<usize>,
     /// What is held now, by user and threshold.
@@ -114,6 +118,8 @@ impl Decider {
             fitted: None,
             thresholds: thresholds.to_vec(),
             goal,
+            kept: Kept::default(),
+            counted: vec![None; episodes.users.len()],
             users: Vec::new(),
             held: vec![vec![None; thresholds.len()]; episodes.users.len()],
             spans: vec![Vec::new(); thresholds.len()],
@@ -131,7 +137,7 @@ impl Decider {
             self.fitted = Some(now);
         }
         if let (Some(goal), Some(last)) = (self.goal, self.thresholds.last_mut())
-            && let Some(price) = self.learner.model.price(goal)
+            && let Some(price) = self.learner.model.price(self.kept.asked(goal))
         {
             *last = price.take;
         }
@@ -177,6 +183,16 @@ impl Sink for Decider {
             // What ended with a login or was let go does not touch this decision.
             let going_on = held.is_some_and(|held| held.to == decision.wall && held.offset == offset);
             let take = value >= if going_on { threshold * RELEASE_SHARE } else { *threshold };
+            if self.goal.is_some() && at + 1 == self.thresholds.len() {
+                let lead = if going_on { 0 } else { decision.lead() };
+                let lasts = decision.until - decision.wall + lead;
+                let since = self.counted[user].replace(decision.until).unwrap_or(decision.wall);
+                let idle = Span::seconds(if take { lasts } else { 0 });
+                self.kept.spent(decision.at, Span::seconds((decision.until - since).max(0)), idle);
+                if decision.login {
+                    self.kept.came(decision.at, take && (going_on || lasts >= READY_BEFORE.as_seconds()));
+                }
+            }
             match held {
                 Some(held) if take && going_on => held.to = decision.until,
                 _ => {

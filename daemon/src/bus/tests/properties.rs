@@ -141,6 +141,7 @@ async fn no_property_is_forgotten() {
         status.mode = Mode::Shadow;
         status.simulated = false;
         status.model.push('!');
+        status.goal.push('!');
         let scores = &mut status.scores;
         for count in [&mut scores.logins, &mut scores.hits, &mut scores.late, &mut scores.misses, &mut scores.wasted] {
             *count += 1;

@@ -40,6 +40,7 @@ pub(crate) fn status() -> Status {
         simulated: true,
         rounds: 42,
         model: "logistic over 5 desktops, trained 2026-11-23 02:00 on 1830 rows".to_owned(),
+        goal: String::new(),
         scores: Scores { logins: 40, hits: 33, late: 3, misses: 4, wasted: 6, idle: Span::minutes(750) },
         holds: Vec::new(),
         problems: vec!["GPU 0000:5e:00.0: sriov_numvfs could not be written: permission denied".to_owned()],
