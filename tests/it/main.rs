@@ -12,5 +12,6 @@ mod hook;
 mod host;
 mod kill;
 mod lonely;
+mod refit;
 mod scene;
 mod signals;
