@@ -196,12 +196,12 @@ impl Act<'_> {
 
     /// The name of another domain that names this device.
     fn named_elsewhere(&self, device: DeviceId) -> Result<Option<String>, StepError> {
-        let all = read::all(&self.open.connect).map_err(|error| self.error("look at the other domains", &error))?;
-        for said in all.iter().filter(|said| said.uuid != self.said.uuid) {
-            let sides = Sides::read(said)
+        let others = read::others(&self.open.connect, Some(self.said.uuid));
+        for said in others.map_err(|error| self.error("look at the other domains", &error))? {
+            let sides = Sides::read(&said)
                 .map_err(|error| self.conflict(format!("{device} may be named by {}: {error}", said.name)))?;
             if sides.devices().contains(&device) {
-                return Ok(Some(said.name.clone()));
+                return Ok(Some(said.name));
             }
         }
         Ok(None)
