@@ -12,7 +12,8 @@ DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 INSTALL ?= install
 # Where `make build` leaves the programs.
-BUILT = $(or $(CARGO_TARGET_DIR),target)/release
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+BUILT = $(TARGET)/release
 # libvirt waits for the hook at every start of a domain: a quarter of its time would be the dynamic linker's, so it is linked
 # statically where the compiler has a libc.a.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -23,7 +24,7 @@ GENERATED = $(BUILT)/install
 SCRIPTS = .ci/run tests/*.sh packaging/deb/build packaging/deb/p* tests/lab/lab tests/lab/image* tests/lab/*/init \
 	tests/lab/inside/* tests/lab/scenarios/*.sh
 
-.PHONY: all build hook demo test bench lint install deb lab lab-shell help
+.PHONY: all build hook demo test bench lint install deb lint-deb lab lab-shell help
 
 all: build
 
@@ -34,6 +35,7 @@ help:
 	@echo 'make lint     formatting, clippy, documentation, scripts, licenses'
 	@echo 'make build    release binaries; then: make install [DESTDIR=] [PREFIX=/usr]'
 	@echo 'make deb      target/deb/headstart_VERSION_ARCH.deb'
+	@echo 'make lint-deb what lintian says of that package'
 	@echo 'make lab      all scenarios in a virtual hypervisor, minutes (SCENARIO=05 for one); make lab-shell: look around in it'
 
 build: hook
@@ -106,9 +108,15 @@ deb: build
 	tests/install-deps.sh deb
 	packaging/deb/build
 
-# The image is kept in target/lab for as long as what it is made of stays the same.
-lab: deb
+# What may be as it is, and why, is in packaging/deb/lintian-overrides.
+lint-deb: deb
+	@if command -v lintian >/dev/null; then set -x; lintian --allow-root --fail-on error,warning $(TARGET)/deb/headstart_*.deb; \
+	else echo 'lintian is not installed: the package is not checked'; fi
+
+# The image is kept in target/lab for as long as what it is made of stays the same. It waits for a mirror, the package for a processor.
+lab:
 	tests/install-deps.sh lab
+	tests/lab/lab --image & image=$$!; $(MAKE) deb; made=$$?; wait $$image && exit $$made
 	tests/lab/lab $(SCENARIO)
 
 lab-shell:

@@ -46,6 +46,9 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(20);
 const STEP_DEADLINE: Duration = Duration::from_secs(300);
 /// In a simulation nothing takes real time, so a step that takes this long hangs.
 const SIMULATED_STEP_DEADLINE: Duration = Duration::from_millis(500);
+/// A step that began less than this ago is waited for before the next look: the kernel tells of a new mdev before whoever makes it is
+/// answered, and a look at a device in the making shows nothing to act on and holds up the one that does.
+const YOUNG_STEP: Duration = Duration::from_millis(200);
 /// So many messages are put by during a look; more wait where they are, and then callers are told to come again.
 const MOST_PUT_BY: usize = 256;
 
@@ -187,7 +190,11 @@ impl Reconcile {
                     Wake::Deadline | Wake::Hooks => {}
                 }
                 // Drain the rest, so that a burst of wake-ups costs one look.
-                match self.try_wake() {
+                let next = match self.try_wake() {
+                    Some(next) => Some(next),
+                    None => self.wake_of_young_steps().await,
+                };
+                match next {
                     Some(next) => wake = next,
                     None => break,
                 }
@@ -374,6 +381,21 @@ impl Reconcile {
         for flight in self.in_flight.iter_mut().filter(|f| !f.told && f.since.elapsed() >= limit) {
             flight.told = true;
             tracing::error!("{} has not come back; left alone until it does", describe(&flight.step, round));
+        }
+    }
+
+    /// What comes while a young step is under way; none: no step is young any more. A hook is answered no later than that.
+    async fn wake_of_young_steps(&mut self) -> Option<Wake> {
+        let youngest = self.in_flight.iter().filter(|flight| !flight.ended).map(|flight| flight.since).max()?;
+        let deadline = youngest + YOUNG_STEP;
+        if deadline <= Instant::now() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            done = self.done.1.recv() => done.map(Wake::Done),
+            message = self.parts.messages.recv() => Some(Wake::Message(message)),
+            () = tokio::time::sleep_until(deadline) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 # The lab itself, by hand and without headstart: if this fails, no other scenario means anything.
 # about: the lab is a hypervisor: mdevs, SR-IOV, KVM guests that see devices come and go
 # deadline: 120
-# takes: 100
+# takes: 50
 
 scenario() {
     step "what the machine has"
@@ -38,35 +38,33 @@ scenario() {
     same "three" 3 "$(vfs)"
 
     step "a guest on KVM"
-    define_desktop plain
-    start_desktop plain
-    wait_for 20 "the guest agent answers" virsh qemu-agent-command plain '{"execute":"guest-ping"}'
-    guest_sees plain 1af4:1043
-    tell plain login ada
-    wait_for 10 "the agent tells who is logged in" guest_user_is plain ada
-    tell plain logout
-    wait_for 10 "the agent tells that nobody is" guest_user_is plain ''
+    define_desktop studio
+    start_desktop studio
+    wait_for 20 "the guest agent answers" virsh qemu-agent-command studio '{"execute":"guest-ping"}'
+    guest_sees studio 1af4:1043
+    tell studio login ada
+    wait_for 10 "the agent tells who is logged in" guest_user_is studio ada
+    tell studio logout
+    wait_for 10 "the agent tells that nobody is" guest_user_is studio ''
 
     step "an mdev comes and goes while the guest runs"
     uuid=$(make_mdev mbochs mbochs-small)
-    attach plain "$(hostdev_mdev "$uuid")"
-    guest_sees plain "$MBOCHS"
-    detach plain "$(hostdev_mdev "$uuid")"
-    guest_lost plain "$MBOCHS"
-    wait_for 10 "libvirt knows that it is gone" has_hostdevs 0 plain
+    attach studio "$(hostdev_mdev "$uuid")"
+    guest_sees studio "$MBOCHS"
+    detach studio "$(hostdev_mdev "$uuid")"
+    guest_lost studio "$MBOCHS"
+    wait_for 10 "libvirt knows that it is gone" has_hostdevs 0 studio
     remove_mdev "$uuid"
     expect "the mdev is gone" no_mdev "$uuid"
 
     step "a virtual function comes and goes"
     local address
     address=$(vf 1)
-    attach plain "$(hostdev_vf "$address")"
+    attach studio "$(hostdev_vf "$address")"
     same "libvirt gave it to vfio-pci" vfio-pci "$(driver_of "$address")"
-    guest_sees plain "$IGBVF"
-    detach plain "$(hostdev_vf "$address")"
-    guest_lost plain "$IGBVF"
-    expect "the guest goes when the power button is pressed" virsh --quiet shutdown plain --mode acpi
-    wait_for 20 "it is off" is_state plain "shut off"
+    guest_sees studio "$IGBVF"
+    detach studio "$(hostdev_vf "$address")"
+    guest_lost studio "$IGBVF"
 
     step "a guest that never lets go"
     define_desktop stubborn stubborn=yes
@@ -79,6 +77,7 @@ scenario() {
     sleep 8
     expect "it still sees the device" guest_has stubborn "$MDPY"
     same "libvirt still names it" 1 "$(hostdevs stubborn)"
-    stop_desktop stubborn
+    expect "the guest goes when the power button is pressed" virsh --quiet shutdown stubborn --mode acpi
+    wait_for 20 "it is off" is_state stubborn "shut off"
     remove_mdev "$uuid"
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: the package installs, its unit runs in its sandbox on a real bus, and a purge leaves nothing
 # deadline: 90
-# takes: 90
+# takes: 30
 
 # What is on the disk, without what changes by itself, what dpkg remembers and what is the lab's.
 files() {

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: as installed, the daemon decides everything on the real host and changes nothing
 # deadline: 90
-# takes: 25
+# takes: 10
 
 scenario() {
     install_headstart

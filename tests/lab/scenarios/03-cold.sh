@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: a shut-off desktop has its mdev, is started and sees it before the login that its history predicts; it goes after the logout
 # deadline: 150
-# takes: 80
+# takes: 40
 
 scenario() {
     set_clock "2029-03-05 06:00"

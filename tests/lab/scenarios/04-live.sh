@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: a running desktop, opted in by its metadata, gets an mdev that its guest sees, and gives it back while it runs
 # deadline: 120
-# takes: 90
+# takes: 10
 
 scenario() {
     define_desktop studio

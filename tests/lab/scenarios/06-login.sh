@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: logins are seen through the guest agent, and through a graphics client where there is no agent
 # deadline: 150
-# takes: 90
+# takes: 45
 
 # A VNC client as far as libvirt can see: protocol version, no authentication, shared. Leaves its connection as $vnc.
 connect_vnc() {
@@ -16,25 +16,25 @@ connect_vnc() {
 }
 
 scenario() {
-    define_desktop agent
+    define_desktop studio
     define_desktop screen agent=no vnc=yes
-    opt_in agent attach=live profile=mbochs-small user=ada
+    opt_in studio attach=live profile=mbochs-small user=ada
     opt_in screen attach=live profile=mbochs-small user=bob presence=screen
-    start_desktop agent
+    start_desktop studio
     start_desktop screen
     arm << 'TOML'
 [[gpu]]
 address = "mbochs"
 TOML
     step "the agent"
-    headstart request agent
-    guest_sees agent "$MBOCHS" 40
-    tell agent login ada
-    becomes 20 agent in-use
-    tell agent logout
-    becomes 20 agent grace
-    wait_for 40 "the device goes after the grace time" lacks_our_device agent
-    expect "the session is in the history" says "^ada,agent," headstart export
+    headstart request studio
+    guest_sees studio "$MBOCHS" 40
+    tell studio login ada
+    becomes 20 studio in-use
+    tell studio logout
+    becomes 20 studio grace
+    wait_for 40 "the device goes after the grace time" lacks_our_device studio
+    expect "the session is in the history" says "^ada,studio," headstart export
 
     step "the screen"
     headstart request screen

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: who comes back within the grace time finds the GPU; who stays away gives it to the next
 # deadline: 120
-# takes: 100
+# takes: 20
 
 scenario() {
     define_desktop studio

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # about: after a reboot, and after a power cut, a desktop that starts with the host finds its mdev made by the hook
 # deadline: 240
-# takes: 280
+# takes: 80
+# last: its reboots end all desktops
 
 # How many reboots are behind us.
 count=/var/lib/lab/reboots

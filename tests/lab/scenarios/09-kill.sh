@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: headstartd killed while it creates, attaches, starts, detaches and removes: each time it goes on, and nothing is left over
 # deadline: 300
-# takes: 250
+# takes: 50
 
 any_mdev() { [ -n "$(ls /sys/bus/mdev/devices)" ]; }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: libvirtd is restarted, and killed, in the middle of an attach; the daemon stays, and ends where it wanted to
 # deadline: 150
-# takes: 105
+# takes: 30
 
 any_mdev() { [ -n "$(ls /sys/bus/mdev/devices)" ]; }
 moment() { until "$@" > /dev/null 2>&1; do :; done; }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: mdevs, virtual functions and domains of others survive all that headstart does beside them
 # deadline: 150
-# takes: 200
+# takes: 35
 
 scenario() {
     set_vfs 3
@@ -10,12 +10,12 @@ scenario() {
     used=$(make_mdev mbochs mbochs-small)
     other=$(make_mdev mdpy mdpy-vga)
     foreign=$(vf 2)
-    define_desktop stranger
-    start_desktop stranger
-    attach stranger "$(hostdev_mdev "$used")"
-    attach stranger "$(hostdev_vf "$foreign")"
-    guest_sees stranger "$MBOCHS"
-    guest_sees stranger "$IGBVF"
+    define_desktop clinic
+    start_desktop clinic
+    attach clinic "$(hostdev_mdev "$used")"
+    attach clinic "$(hostdev_vf "$foreign")"
+    guest_sees clinic "$MBOCHS"
+    guest_sees clinic "$IGBVF"
 
     define_desktop studio
     opt_in studio attach=live profile=mbochs-large
@@ -48,6 +48,6 @@ TOML
     expect "the idle one" has_mdev "$idle"
     expect "the one of another parent" has_mdev "$other"
     same "all functions exist" 3 "$(vfs)"
-    expect "the guest has its mdev" guest_has stranger "$MBOCHS"
-    expect "the guest has its function" guest_has stranger "$IGBVF"
+    expect "the guest has its mdev" guest_has clinic "$MBOCHS"
+    expect "the guest has its function" guest_has clinic "$IGBVF"
 }

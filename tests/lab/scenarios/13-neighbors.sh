@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: an administrator uses mdevctl and virsh nodedev-* on the same parent at the same time
 # deadline: 150
-# takes: 156
+# takes: 20
 
 # Makes and removes mdevs of its own without a pause, until the file /run/enough is there.
 administrator() {

@@ -1,20 +1,17 @@
 # shellcheck shell=bash
 # about: with the daemon stopped, hung or slow, desktops start and stop all the same; what the hook costs, in ms
 # deadline: 150
-# takes: 120
+# takes: 45
 
 HOOK=/etc/libvirt/hooks/qemu.d/50-headstart
 
 start_and_stop() { virsh --quiet start --paused office && virsh --quiet destroy office; }
 
-# The least of two starts and stops: what a loaded host adds is not the hook's.
+# One more start and stop; the least of all counts, since what a loaded host adds is not the hook's.
 least() {
-    local least=999999 this
-    for _ in 1 2; do
-        this=$(milliseconds start_and_stop)
-        [ "$this" -ge "$least" ] || least=$this
-    done
-    echo "$least"
+    local this
+    this=$(milliseconds start_and_stop)
+    if [ "$this" -lt "$1" ]; then echo "$this"; else echo "$1"; fi
 }
 
 scenario() {
@@ -29,15 +26,19 @@ profile = "mbochs-small"
 attach = "request"
 TOML
     # libvirtd looks for hooks when it starts; the package told it.
-    local with stopped without hung
-    with=$(least)
-    systemctl stop headstartd
-    stopped=$(least)
-    rm "$HOOK"
-    without=$(least)
-    ln -s /usr/sbin/headstart-qemu-hook "$HOOK"
-    systemctl start headstartd
-    on_the_bus
+    local with=999999 stopped=999999 without=999999 hung round
+    # In turns, since the host's load changes meanwhile; twice, and twice again before anything is called too slow.
+    for round in 1 2 3 4; do
+        with=$(least "$with")
+        systemctl stop headstartd
+        stopped=$(least "$stopped")
+        rm "$HOOK"
+        without=$(least "$without")
+        ln -s /usr/sbin/headstart-qemu-hook "$HOOK"
+        systemctl start headstartd
+        on_the_bus
+        [ "$round" = 1 ] || [ "$stopped" -ge $((without + 500 * PATIENCE)) ] || break
+    done
     kill -STOP "$(daemon_pid)"
     hung=$(milliseconds virsh --quiet start --paused office)
     kill -CONT "$(daemon_pid)"

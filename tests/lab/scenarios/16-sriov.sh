@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # about: a function is asked for while SR-IOV is off: it is switched on; switched off behind the daemon's back, it is switched on again
 # deadline: 150
-# takes: 80
+# takes: 20
 
 scenario() {
     define_desktop studio

@@ -12,9 +12,16 @@ use super::look::Said;
 /// All domains. One that goes while it is being read is left out; any other error is the whole's, since its devices would count as
 /// free.
 pub(super) fn all(connect: &Connect) -> Result<Vec<Said>, Error> {
+    others(connect, None)
+}
+
+/// All domains but one.
+pub(super) fn others(connect: &Connect, but: Option<DomainUuid>) -> Result<Vec<Said>, Error> {
     let mut all = Vec::new();
     for it in connect.list_all_domains(0)? {
-        all.extend(domain(&it)?);
+        if but != Some(DomainUuid::new(it.uuid()?)) {
+            all.extend(domain(&it)?);
+        }
     }
     Ok(all)
 }
@@ -29,11 +36,13 @@ pub(super) fn domain(domain: &Domain) -> Result<Option<Said>, Error> {
 }
 
 fn read(domain: &Domain) -> Result<Said, Error> {
-    let active = domain.is_active()?;
+    // Each of these asks libvirtd, which takes longer than all that is done with the answers.
+    let state = ffi::state(domain)?;
+    let active = state.0 != sys::VIR_DOMAIN_SHUTOFF;
     Ok(Said {
         uuid: DomainUuid::new(domain.uuid()?),
         name: domain.name()?,
-        state: ffi::state(domain)?,
+        state,
         saved: !active && domain.has_managed_save(0)?,
         current: domain.xml_desc(0)?,
         definition: if active && domain.is_persistent()? {
