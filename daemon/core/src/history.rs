@@ -7,7 +7,7 @@ pub(crate) mod activity;
 pub(crate) mod hints;
 pub(crate) mod pattern;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::{Offset, TimeZone};
 
@@ -98,11 +98,15 @@ pub struct History {
     clocks: BTreeMap<Subject, Clock>,
     /// What was told of those who never logged in.
     strangers: BTreeMap<Subject, Hints>,
+    /// What was told and is not due yet.
+    told: BTreeSet<(Time, Subject, Hint)>,
     forget: Span,
 }
 
 /// Strangers of whom hints are kept: whoever is told of and never comes must not fill the memory.
 const STRANGERS: usize = 1000;
+/// Hints that are kept until they are due; those that are due last are let go.
+const WAITING: usize = 20_000;
 
 impl History {
     /// Knows nothing. A subject without a login for `forget` is no longer managed until it comes again.
@@ -112,6 +116,7 @@ impl History {
             activity: Activity::new(),
             clocks: BTreeMap::new(),
             strangers: BTreeMap::new(),
+            told: BTreeSet::new(),
             forget,
         }
     }
@@ -190,8 +195,16 @@ impl History {
         true
     }
 
+    /// Something that was told. It is taken when it is due, by [`History::advance`].
+    pub fn hint(&mut self, subject: &Subject, hint: &Hint) {
+        self.told.insert((hint.due(), subject.clone(), *hint));
+        if self.told.len() > WAITING {
+            self.told.pop_last();
+        }
+    }
+
     /// Something that was told and is due ([`Hint::due`]). Hints of a subject come in that order; the same one told twice is taken once.
-    pub fn hint(&mut self, subject: &Subject, hint: &Hint, offset: Option<Offset>) {
+    pub(crate) fn take_hint(&mut self, subject: &Subject, hint: &Hint, offset: Option<Offset>) {
         if let Some(entry) = self.entries.get_mut(subject) {
             let hint = hint.moved(entry.on_axis(hint.told, offset) - hint.told);
             entry.hints.tell(&hint, &entry.clock);
@@ -221,8 +234,13 @@ impl History {
         }
     }
 
-    /// Closes the local days that are over, and counts others' activity up to `now`. Idempotent.
+    /// Closes the local days that are over, counts others' activity up to `now`, and takes the hints that are due. Idempotent.
     pub fn advance(&mut self, now: Time) {
+        while self.told.first().is_some_and(|(due, ..)| *due <= now)
+            && let Some((_, subject, hint)) = self.told.pop_first()
+        {
+            self.take_hint(&subject, &hint, None);
+        }
         self.activity.advance(now);
         for entry in self.entries.values_mut() {
             let wall = entry.clock.wall(now);

@@ -64,6 +64,17 @@ pub(super) fn since(options: &Options) -> Result<Option<Time>, Refusal<'static>>
     }
 }
 
+/// Options of `Hint`: from when and until when it is true.
+pub(super) fn hint(options: &Options) -> Result<(Option<Time>, Option<Time>), Refusal<'static>> {
+    known(options, &["from", "valid-until"], "from (x), valid-until (x), seconds since 1970")?;
+    let time = |name| match options.get(name).map(|value| &**value) {
+        None => Ok(None),
+        Some(Variant::I64(time)) => Ok(Some(Time::from_unix(*time))),
+        Some(other) => Err(wrong(name, "seconds since 1970 (x)", other)),
+    };
+    Ok((time("from")?, time("valid-until")?))
+}
+
 /// Options of `SetDesktop`.
 pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
     known(

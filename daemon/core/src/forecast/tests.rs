@@ -144,10 +144,12 @@ fn a_hint_is_news_for_its_subject_alone() {
     let before = forecast(&history, &Model::default(), now);
     let later = now + Span::minutes(3);
     let hint = Hint::new(Kind::Badge, later, None, None).unwrap();
-    history.hint(&stranger, &hint, None);
+    history.hint(&stranger, &hint);
+    history.advance(later);
     let same = |after: &Forecast| Arc::ptr_eq(&before.subjects[&subject], &after.subjects[&subject]);
     assert!(same(&forecast_after(Some(&before), &history, &Model::default(), later)));
-    history.hint(&subject, &hint, None);
+    history.hint(&subject, &hint);
+    history.advance(later);
     let after = forecast_after(Some(&before), &history, &Model::default(), later);
     assert!(!same(&after));
     assert!(
@@ -225,10 +227,10 @@ proptest::proptest! {
             match what {
                 0 => history.session_ended(&subjects[who], now),
                 1 => drop(history.session_started(&subjects[who], now, None)),
-                2 => history.hint(&subjects[who], &hint(Kind::Badge, None, None), None),
+                2 => history.hint(&subjects[who], &hint(Kind::Badge, None, None)),
                 _ => {
                     let from = now + Span::hours(seconds % 40);
-                    history.hint(&subjects[who], &hint(Kind::Leave, Some(from), Some(from + Span::hours(9))), None);
+                    history.hint(&subjects[who], &hint(Kind::Leave, Some(from), Some(from + Span::hours(9))));
                 }
             }
             history.advance(now);

@@ -177,7 +177,7 @@ impl Walk {
             if !is_due {
                 break;
             }
-            self.history.hint(subject, &next.hint, next.offset);
+            self.history.take_hint(subject, &next.hint, next.offset);
             told.pop_front();
         }
         let index = self.cursors.len();

@@ -105,3 +105,54 @@ fn name(kind: Kind) -> &'static str {
         Kind::Hours => "working hours",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::feature::hint::HINTS;
+    use crate::hint::Hint;
+    use crate::history::History;
+    use crate::id::{DesktopName, Subject};
+
+    const MONDAY: i64 = 1_267_401_600; // 2010-03-01T00:00:00Z
+
+    fn at(day: i64, minute: i64) -> Time {
+        Time::from_unix(MONDAY + day * 86_400 + minute * 60)
+    }
+
+    #[test]
+    fn each_kind_is_told_with_what_it_was_worth() {
+        let subject = Subject::Desktop(DesktopName::new("a").unwrap());
+        let mut history = History::new(Span::days(28));
+        for day in 0..5 {
+            history.hint(&subject, &Hint::new(Kind::Badge, at(day, 482), None, None).unwrap());
+            if day != 3 {
+                history.advance(at(day, 485));
+                history.session_started(&subject, at(day, 490), None);
+                history.session_ended(&subject, at(day, 900));
+            }
+        }
+        let day = |kind, from, until| Hint::new(kind, at(4, 0), Some(from), Some(until)).unwrap();
+        history.hint(&subject, &day(Kind::Leave, at(5, 0), at(7, 0)));
+        history.hint(&subject, &day(Kind::Shift, at(4, 360), at(4, 840)));
+        history.hint(&subject, &day(Kind::Holiday, at(6, 0), at(7, 0)));
+        history.advance(at(4, 482));
+        let entry = &history.entries[&subject];
+        let words = |column, time: Time| words(entry, column, time, time.unix());
+        let column = |kind| (0..HINTS).find(|column| hint::kind(*column) == Some(kind)).unwrap();
+        let badge = column(Kind::Badge);
+        assert_eq!(words(badge, at(4, 483)), "badge at 8:02, followed by a login within an hour on 4 of 5 such days");
+        assert_eq!(words(badge, at(5, 483)), "no badge yet");
+        assert_eq!(words(column(Kind::Vpn), at(4, 483)), "no VPN is ever told");
+        let leave = column(Kind::Leave);
+        assert_eq!(words(leave, at(5, 483)), "leave until Monday at 0:00, came during 0 of the last 1");
+        assert_eq!(words(leave, at(4, 483)), "the day before leave");
+        assert_eq!(words(leave, at(7, 483)), "the day after leave");
+        assert_eq!(words(leave, at(2, 483)), "no leave near");
+        let shift = column(Kind::Shift);
+        assert!(words(shift, at(4, 483)).starts_with("shift from 6:00 to 14:00, came during "));
+        assert_eq!(words(shift, at(6, 483)), "no shift then");
+        assert_eq!(holiday(entry, at(5, 483), at(5, 483).unix()).unwrap(), "the day before holiday");
+        assert_eq!(words(HINTS - 1, at(6, 483)), "nothing was told");
+    }
+}
