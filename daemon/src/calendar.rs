@@ -1,7 +1,7 @@
 //! Calendars of the configuration: which files there are, which changed, and what they state about the days around now.
 //!
 //! A file that cannot be used is named, with the line or the event; its last good reading stays in force. Deliberately not here: what a
-//! file's text means ([`ics`]), whose desktop is meant, and what is done with it.
+//! file's text means (`ics`), whose desktop is meant, and what is done with it.
 
 mod ics;
 
@@ -54,7 +54,7 @@ pub enum CalendarError {
 }
 
 /// One file, as it was read last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct File {
     /// What it looked like then.
     stamp: Option<(SystemTime, u64)>,
@@ -75,7 +75,7 @@ pub struct Reading {
 }
 
 /// Reads calendars again and again. Blocks: for a worker thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     calendars: Vec<Calendar>,
     /// IANA name of the zone of times that name none.
@@ -84,9 +84,9 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader that has read nothing yet; none without calendars.
-    pub fn new(calendars: Vec<Calendar>, zone: &str) -> Option<Self> {
-        (!calendars.is_empty()).then(|| Self { calendars, zone: zone.to_owned(), files: BTreeMap::new() })
+    /// A reader that has read nothing yet.
+    pub fn new(calendars: Vec<Calendar>, zone: &str) -> Self {
+        Self { calendars, zone: zone.to_owned(), files: BTreeMap::new() }
     }
 
     /// The calendars, as configured.
@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn reader(path: &Path, whose: Whose) -> Reader {
-        Reader::new(vec![Calendar { path: path.to_owned(), kind: Kind::Leave, whose }], "Europe/Berlin").unwrap()
+        Reader::new(vec![Calendar { path: path.to_owned(), kind: Kind::Leave, whose }], "Europe/Berlin")
     }
 
     #[test]

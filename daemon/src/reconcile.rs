@@ -84,8 +84,8 @@ pub struct Parts {
     pub decisions: broadcast::Sender<Decision>,
     /// Whoever watches over the loop.
     pub systemd: Systemd,
-    /// Reads calendars, if there are any.
-    pub calendars: Option<Reader>,
+    /// Reads calendars.
+    pub calendars: Reader,
     /// End when the people of the simulation have come and gone.
     pub exit_at_end: bool,
 }
@@ -148,11 +148,11 @@ enum Wake {
 
 impl Reconcile {
     /// A loop around what was learned so far.
-    pub fn new(mut parts: Parts, memory: Memory) -> Self {
+    pub fn new(parts: Parts, memory: Memory) -> Self {
         let now = parts.clock.now();
         let next_fit = next_at(parts.refit_at, &parts.settings, now);
         let kept = memory.standing.clone();
-        let calendars = Calendars::new(parts.calendars.take());
+        let calendars = Calendars::new(parts.calendars.clone());
         Self {
             parts,
             memory,

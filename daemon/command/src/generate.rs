@@ -140,7 +140,7 @@ pub(crate) fn generate(settings: &Settings, out: &mut impl Write) -> anyhow::Res
 /// The same, and tells what others know of it.
 ///
 /// # Errors
-/// As [`generate`].
+/// Writing failed, or the days lie outside the calendar (years -9999 to 9999).
 fn generate_with(settings: &Settings, out: &mut impl Write, mut told: Option<&mut Hints>) -> anyhow::Result<()> {
     let seed = settings.seed;
     let calendar = Calendar::of_zone(settings.time_zone.iana_name());

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use calcard::common::timezone::Tz;
+use calcard::icalendar::dates::CalendarEvent;
 use calcard::icalendar::{
     ICalendar, ICalendarComponent, ICalendarParameterName, ICalendarProperty, ICalendarStatus, ICalendarValue,
 };
@@ -57,13 +58,13 @@ pub enum BadCalendar {
 /// The times of all events that overlap `from` to `until`, in order. `zone`: of times that name none; empty: UTC.
 pub(super) fn stated(text: &str, zone: &str, from: Time, until: Time) -> Result<Vec<(Time, Time)>, BadCalendar> {
     let zone_name = if zone.is_empty() { "UTC" } else { zone };
-    let zone: Tz = zone_name.parse().map_err(|_| BadCalendar::Zone(zone_name.to_owned()))?;
+    let zone: Tz = zone_name.parse().map_err(|()| BadCalendar::Zone(zone_name.to_owned()))?;
     let calendars = parse(text)?;
     let mut left = ALL_RECURRENCES;
     let mut times = Vec::new();
     for calendar in &calendars {
         for events in by_uid(calendar).into_values() {
-            let reader = Events { text, calendar, events };
+            let reader = Series { text, calendar, events };
             times.extend(reader.expand(zone, from, until, &mut left)?);
         }
     }
@@ -162,13 +163,13 @@ fn by_uid(calendar: &ICalendar) -> BTreeMap<&str, Vec<&ICalendarComponent>> {
 }
 
 /// One event with its exceptions.
-struct Events<'a> {
+struct Series<'a> {
     text: &'a str,
     calendar: &'a ICalendar,
     events: Vec<&'a ICalendarComponent>,
 }
 
-impl Events<'_> {
+impl Series<'_> {
     fn bad(&self, what: impl Into<String>) -> BadCalendar {
         let uid: String = self.events[0].uid().unwrap_or_default().chars().take(80).collect();
         let line = line_of(self.text, &format!("UID:{uid}"));
@@ -192,7 +193,7 @@ impl Events<'_> {
         let times: Vec<(Time, Time)> = found
             .events
             .iter()
-            .map(|event| event.timestamps())
+            .map(CalendarEvent::timestamps)
             .map(|(from, until)| (Time::from_unix(from), Time::from_unix(until)))
             .collect();
         if most > 1 {
@@ -248,7 +249,8 @@ mod tests {
     }
 
     fn calendar(events: &[&str]) -> String {
-        let events: String = events.iter().map(|event| format!("BEGIN:VEVENT\r\n{event}\r\nEND:VEVENT\r\n")).collect();
+        let event = |event: &&str| format!("BEGIN:VEVENT\r\n{event}\r\nEND:VEVENT\r\n");
+        let events = events.iter().map(event).collect::<Vec<_>>().concat();
         format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:test\r\n{}END:VCALENDAR\r\n", events.replace('|', "\r\n"))
     }
 

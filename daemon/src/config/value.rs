@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use headstart_core::desktop::{AttachMode, MissingGpu};
+use headstart_core::desktop::{AttachMode, Hours, MissingGpu};
 use headstart_core::hint::Kind;
 use headstart_core::id::{DesktopName, GpuId, PoolName, ProfileName, UserName};
 use headstart_core::presence::Presence;
@@ -199,6 +199,14 @@ fn name<T>(
 
 pub(in crate::config) fn user(value: &DeValue) -> Result<UserName, String> {
     name("the name of a user", value, UserName::new)
+}
+
+/// Declared working hours.
+pub(in crate::config) fn hours(value: &DeValue) -> Result<Hours, String> {
+    match value.as_str().and_then(|text| text.parse().ok()) {
+        Some(hours) => Ok(hours),
+        None => expected("weekdays and times such as \"Mon-Fri 08:00-17:00, Sat 09:00-12:00\"", value),
+    }
 }
 
 /// A kind of hint that a calendar may tell.

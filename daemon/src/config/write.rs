@@ -75,6 +75,7 @@ fn desktop(out: &mut String, rule: &Rule) {
     text("pool", rule.pool.as_ref().map(PoolName::as_str));
     text("attach", rule.attach.map(|attach| attach.to_string()).as_deref());
     text("presence", rule.presence.map(|presence| presence.to_string()).as_deref());
+    text("hours", rule.hours.as_ref().map(ToString::to_string).as_deref());
     text("missing-gpu", rule.missing_gpu.map(|missing_gpu| missing_gpu.to_string()).as_deref());
     text("time-zone", rule.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system")));
     text("lead", rule.lead.map(write_span).as_deref());

@@ -1,4 +1,4 @@
-//! What calendars say that is new: told when it begins to matter, corrected when they change, taken back when it is gone from them.
+//! What calendars and declared hours say that is new: told when it begins to matter, corrected when they change, taken back when it is gone from them.
 //!
 //! Deliberately not here: files and their form, which are [`crate::calendar`]'s.
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use headstart_core::desktop::Desktop;
-use headstart_core::hint::{Hint, Kind};
+use headstart_core::hint::{Hint, Kind, MATTERS_BEFORE};
 use headstart_core::id::{DesktopName, Subject};
 use headstart_core::observed::Problem;
 use headstart_core::unit::{Span, Time};
@@ -24,9 +24,9 @@ const LONGEST: Span = headstart_core::hint::LONGEST;
 
 /// Calendars as the loop sees them.
 pub(super) struct Calendars {
-    /// None while they are being read, and where there are none.
+    /// None while they are being read.
     reader: Option<Reader>,
-    calendars: Vec<Calendar>,
+    configured: Vec<Calendar>,
     next: Time,
     reading: Option<Reading>,
     told: Option<Told>,
@@ -75,9 +75,9 @@ fn still_told(path: &Path, now: Time) -> Result<Told, StoreError> {
 }
 
 impl Calendars {
-    pub(super) fn new(reader: Option<Reader>) -> Self {
-        let calendars = reader.as_ref().map(|reader| reader.calendars().to_vec()).unwrap_or_default();
-        Self { reader, calendars, next: Time::default(), reading: None, told: None }
+    pub(super) fn new(reader: Reader) -> Self {
+        let configured = reader.calendars().to_vec();
+        Self { reader: Some(reader), configured, next: Time::default(), reading: None, told: None }
     }
 
     /// What could not be used when they were read last.
@@ -87,7 +87,8 @@ impl Calendars {
 
     /// A reading, if it is time for one and none is under way.
     pub(super) fn due(&mut self, now: Time, poll: Span, history: &Path) -> Option<Due> {
-        if now < self.next {
+        // Without calendars only what an earlier run told is read, once.
+        if now < self.next || self.configured.is_empty() && self.told.is_some() {
             return None;
         }
         let reader = self.reader.take()?;
@@ -112,8 +113,11 @@ impl Calendars {
         let mut here = Vec::new();
         for desktop in desktops {
             here.push(&desktop.name);
-            for stated in reading.stated.iter().filter(|stated| speaks_of(stated, &self.calendars, desktop)) {
-                let kind = self.calendars[stated.calendar].kind;
+            for (from, until) in declared(desktop, now) {
+                wanted.insert((desktop.name.clone(), Kind::Hours, from), until);
+            }
+            for stated in reading.stated.iter().filter(|stated| speaks_of(stated, &self.configured, desktop)) {
+                let kind = self.configured[stated.calendar].kind;
                 let until = wanted.entry((desktop.name.clone(), kind, stated.from)).or_insert(stated.until);
                 *until = stated.until.max(*until);
             }
@@ -135,6 +139,27 @@ impl Calendars {
         told.extend(wanted.into_iter().filter(|(_, until)| *until > now));
         news
     }
+}
+
+/// The declared hours of yesterday and the days that matter now, of those that are not over.
+fn declared(desktop: &Desktop, now: Time) -> Vec<(Time, Time)> {
+    let Some(hours) = &desktop.hours else { return Vec::new() };
+    let Ok(timestamp) = jiff::Timestamp::from_second(now.unix()) else { return Vec::new() };
+    let today = timestamp.to_zoned_datetime(desktop.time_zone.clone()).date();
+    let mut times = Vec::new();
+    for days in -1..=2 {
+        let Ok(day) = today.checked_add(jiff::Span::new().days(days)) else { continue };
+        let weekday = usize::from(day.weekday().to_monday_zero_offset().unsigned_abs());
+        for (from, until) in hours.on(weekday) {
+            let at = |minutes: u16| {
+                let wall = day.at(0, 0, 0, 0).checked_add(jiff::Span::new().minutes(i64::from(minutes))).ok()?;
+                let zoned = wall.to_zoned_datetime(desktop.time_zone.clone()).ok()?;
+                Some(Time::from_timestamp(zoned.timestamp()))
+            };
+            times.extend(at(from).zip(at(until)).filter(|(from, until)| *until > now && *from < now + MATTERS_BEFORE));
+        }
+    }
+    times
 }
 
 fn speaks_of(stated: &Stated, calendars: &[Calendar], desktop: &Desktop) -> bool {
@@ -173,9 +198,25 @@ mod tests {
             time_zone: jiff::tz::TimeZone::UTC,
             lead: None,
             preallocate: true,
+            hours: None,
             missing_gpu: headstart_core::desktop::MissingGpu::Start,
             presence: headstart_core::presence::Presence::default(),
         }
+    }
+
+    #[test]
+    fn declared_hours_are_told_day_by_day() {
+        let mut late = desktop("a", "ada");
+        late.hours = Some("Mon-Fri 08:00-17:00, Sun 22:00-09:00".parse().unwrap());
+        late.time_zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let mut calendars = Calendars::new(Reader::new(Vec::new(), "UTC"));
+        (calendars.told, calendars.reading) = (Some(Told::new()), Some(Reading::default()));
+        // Monday, 9:00 in Berlin: the night from Sunday is over, today goes on, and so on until Wednesday at nine.
+        assert_eq!(news(&mut calendars, &[late.clone()], 0), ["a -1 8", "a 23 32", "a 47 56"]);
+        assert_eq!(news(&mut calendars, &[late.clone()], 20), [""; 0]);
+        assert_eq!(news(&mut calendars, &[late.clone()], 24), ["a 71 80"]);
+        late.hours = None;
+        assert_eq!(news(&mut calendars, &[late], 25), ["a 23 23", "a 47 47", "a 71 71"]);
     }
 
     fn calendars(whose: Whose) -> Calendars {

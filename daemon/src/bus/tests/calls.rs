@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use headstart_core::hint::Kind;
+use headstart_core::id::DesktopName;
 use headstart_core::request::{Preallocation, Wish};
 use headstartd::message::Message;
 use zbus::wire::{OwnedVariant, Variant};
@@ -160,7 +161,7 @@ async fn a_hint_reaches_the_loop_and_is_listed() {
     let options = Options::from([("valid-until", until.into())]);
     call(&client, "Hint", &("design-01", "badge", options)).await.unwrap();
     let Some(Message::Hint { desktops, hint }) = service.messages.recv().await else { panic!("a hint was expected") };
-    assert_eq!(desktops.iter().map(|desktop| desktop.as_str()).collect::<Vec<_>>(), ["design-01"]);
+    assert_eq!(desktops.iter().map(DesktopName::as_str).collect::<Vec<_>>(), ["design-01"]);
     assert_eq!((hint.kind, hint.told, hint.until.unix()), (Kind::Badge, NOW, until));
     let options = Options::from([("from", until.into())]);
     call(&client, "Hint", &("*", "maintenance", options)).await.unwrap();
