@@ -15,7 +15,9 @@ mod write;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use headstart_core::desktop::Rule;
+use headstart_core::desktop::{NamePattern, Rule};
+use headstart_core::hint::Kind;
+use headstart_core::id::{PoolName, UserName};
 use headstart_core::policy::Policy;
 use headstart_core::unit::Span;
 use jiff::civil;
@@ -49,10 +51,38 @@ pub struct Config {
     pub desktop_rules: Vec<Rule>,
     /// GPUs the administrator gave to headstart, in the order of the files; of two entries about the same GPUs the last is left.
     pub gpus: Vec<GpuEntry>,
+    /// Calendars, in the order of the files; of two entries about the same path and kind the last is left.
+    pub calendars: Vec<Calendar>,
     /// Where libvirt is.
     pub libvirt_uri: String,
     /// The files it came from, in the order they were read.
     pub files: Vec<PathBuf>,
+}
+
+/// An entry `[[calendar]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calendar {
+    /// A file, or a folder of files whose names end in `.ics`.
+    pub path: PathBuf,
+    /// What its events are; never an event of somebody's coming.
+    pub kind: Kind,
+    /// Whom they speak of.
+    pub whose: Whose,
+}
+
+/// Whom a calendar speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody.
+    All,
+    /// The users of the desktops whose names fit.
+    Desktops(NamePattern),
+    /// This user, at whichever desktops are theirs.
+    User(UserName),
+    /// Whoever uses this pool.
+    Pool(PoolName),
+    /// The user or the desktop after whom the file is named.
+    FileName,
 }
 
 /// Section `[history]`.
@@ -127,6 +157,7 @@ impl Default for Config {
             poll: Span::seconds(30),
             desktop_rules: Vec::new(),
             gpus: Vec::new(),
+            calendars: Vec::new(),
             libvirt_uri: "qemu:///system".to_owned(),
             files: Vec::new(),
         }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 
+use headstart_core::hint::Hint;
 use headstart_core::id::DesktopName;
 use headstart_core::unit::Time;
 use jiff::tz::TimeZone;
@@ -50,6 +51,10 @@ impl HistoryPort for StorePort {
             }
             Ok(report.written)
         })
+    }
+
+    fn hints(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<(DesktopName, Hint)>> {
+        Box::pin(async move { self.store.hints(desktop, most).await.map_err(|error| chain(&error)) })
     }
 
     fn decisions(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<Decision>> {

@@ -3,6 +3,7 @@
 //! A library so that benchmarks and tests can run a round in their own process; `main.rs` only wires.
 
 pub mod bus;
+pub mod calendar;
 pub mod clock;
 pub mod config;
 pub mod history_port;

@@ -12,6 +12,7 @@ use headstart_core::desktop::MissingGpu;
 use headstart_core::trace::Row;
 use headstart_core::unit::Time;
 use headstartd::bus::{self, BusChoice, Ports};
+use headstartd::calendar::Reader;
 use headstartd::config::Config;
 use headstartd::config::simulation::Simulation as SimulationFile;
 use headstartd::history_port::StorePort;
@@ -174,6 +175,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
     let store = Store::open(&path, config.history.retention)?;
     let zone = config.forecast.time_zone.rules().clone();
     let zone_name = zone.iana_name().unwrap_or_default().to_owned();
+    let calendar_zone = zone_name.clone();
     let (to_loop, messages) = mpsc::channel(MESSAGES);
     let world = match file {
         Some(file) => {
@@ -220,6 +222,7 @@ async fn run(arguments: Arguments, config: Config, file: Option<SimulationFile>)
             status,
             decisions,
             systemd: Systemd::new(sd_notify::watchdog_enabled()),
+            calendars: Reader::new(config.calendars.clone(), &calendar_zone),
             exit_at_end: arguments.exit_at_end,
         },
         memory,

@@ -1,5 +1,6 @@
 //! What others may tell the loop. A message changes an input or says "look again"; it never acts by itself.
 
+use headstart_core::hint::Hint;
 use headstart_core::hook::Operation;
 use headstart_core::id::{DesktopName, UserName};
 use headstart_core::request::Wish;
@@ -42,6 +43,13 @@ pub enum Message {
     SessionEnded {
         /// Where.
         desktop: DesktopName,
+    },
+    /// Somebody says what it knows of somebody's coming. That it is told now, the loop adds.
+    Hint {
+        /// Whose desktops.
+        desktops: Vec<DesktopName>,
+        /// What.
+        hint: Hint,
     },
     /// Change nothing on the host until this hold ends.
     Hold {

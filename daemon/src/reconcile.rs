@@ -3,6 +3,7 @@
 //! Wait for a wake-up, drain the rest; look at the host; decide; publish; apply what the round allows; sleep. Start, crash
 //! and reboot are this loop and nothing else.
 
+mod calendars;
 mod hooks;
 pub mod learning;
 pub mod memory;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headstart_core::forecast::Model;
+use headstart_core::hint::Hint;
 use headstart_core::history::History;
 use headstart_core::id::{DesktopName, DomainUuid};
 use headstart_core::plan::Standing;
@@ -28,6 +30,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 
+use crate::calendar::Reader;
 use crate::clock::Clock;
 use crate::host::Host;
 use crate::message::Message;
@@ -35,6 +38,7 @@ use crate::simulation::Simulation;
 use crate::status::{Decision, Hold, Mode, Status};
 use crate::store::{self, Record, Source, Store};
 use crate::systemd::Systemd;
+use calendars::Calendars;
 use hooks::Hooks;
 use learning::Subjects;
 use memory::{Memory, Reported, Round, Settings};
@@ -80,6 +84,8 @@ pub struct Parts {
     pub decisions: broadcast::Sender<Decision>,
     /// Whoever watches over the loop.
     pub systemd: Systemd,
+    /// Reads calendars.
+    pub calendars: Reader,
     /// End when the people of the simulation have come and gone.
     pub exit_at_end: bool,
 }
@@ -105,6 +111,8 @@ enum Learned {
     History(Box<History>),
     /// The model was fitted; none: it stays as it is.
     Model(Option<Box<Model>>),
+    /// Calendars were read.
+    Calendars(Box<calendars::Read>),
 }
 
 /// The loop.
@@ -122,6 +130,7 @@ pub struct Reconcile {
     news: News,
     announced_end: bool,
     hooks: Hooks,
+    calendars: Calendars,
     /// Requests as they are on disk.
     kept: BTreeMap<DomainUuid, Standing>,
     /// What came while the host was being looked at and can wait until that is over.
@@ -143,6 +152,7 @@ impl Reconcile {
         let now = parts.clock.now();
         let next_fit = next_at(parts.refit_at, &parts.settings, now);
         let kept = memory.standing.clone();
+        let calendars = Calendars::new(parts.calendars.clone());
         Self {
             parts,
             memory,
@@ -157,6 +167,7 @@ impl Reconcile {
             news: News::default(),
             announced_end: false,
             hooks: Hooks::default(),
+            calendars,
             kept,
             put_by: VecDeque::new(),
         }
@@ -218,6 +229,7 @@ impl Reconcile {
         self.rounds += 1;
         let busy = self.busy();
         let mut round = self.memory.round(&self.parts.settings, observed, &busy, now);
+        round.problems.extend(self.calendars.problems().iter().cloned());
         self.record(&round);
         self.keep_wishes();
         self.tell(&round);
@@ -234,6 +246,7 @@ impl Reconcile {
             self.parts.store.delete_old(now);
             self.start_fit();
         }
+        self.read_calendars(&round);
         let limit = now - memory::LONGEST_REPORTED;
         self.memory.reported.retain(|_, reported| reported.since > limit);
         round
@@ -459,6 +472,9 @@ impl Reconcile {
             Message::SessionEnded { desktop } => {
                 self.memory.reported.remove(&desktop);
             }
+            Message::Hint { desktops, hint } => {
+                self.take_hints(round, desktops.into_iter().map(|name| (name, hint)), false, now);
+            }
             Message::Hold { owner, reason, reply } => {
                 let cookie = self.next_cookie;
                 self.next_cookie = self.next_cookie.wrapping_add(1).max(1);
@@ -485,6 +501,40 @@ impl Reconcile {
             }
             Message::Reconcile => {}
             Message::HistoryImported => self.learn_again(),
+        }
+    }
+
+    /// Has the calendars read when they are due, and takes what they say that is new.
+    fn read_calendars(&mut self, round: &Round) {
+        if let Some(reading) = self.calendars.due(round.now, self.parts.poll, self.parts.store.path()) {
+            let sender = self.learned.0.clone();
+            tokio::task::spawn_blocking(move || {
+                // The receiver is gone only when the daemon ends.
+                let _ = sender.send(Learned::Calendars(Box::new(reading.read())));
+            });
+        }
+        // A look that did not show the domains says nothing of whose desktop is gone.
+        if !round.observed.gaps.contains(&headstart_core::observed::Gap::Domains) {
+            let news = self.calendars.news(round.desktops.values(), round.now);
+            self.take_hints(round, news, true, round.now);
+        }
+    }
+
+    /// What was told goes into the history, on disk and in memory; the next round knows it.
+    fn take_hints(
+        &mut self,
+        round: &Round,
+        hints: impl IntoIterator<Item = (DesktopName, Hint)>,
+        calendar: bool,
+        now: Time,
+    ) {
+        for (name, hint) in hints {
+            let from = if hint.kind.is_event() { now } else { hint.from };
+            let hint = Hint { told: now, from, until: hint.until.max(from), ..hint };
+            let Some(desktop) = round.desktops.values().find(|desktop| desktop.name == name) else { continue };
+            tracing::debug!(desktop = name.as_str(), "told: {}, {} to {}", hint.kind, hint.from, hint.until);
+            self.memory.history.hint(&desktop.subject, &hint);
+            self.parts.store.record(Record::Told { desktop: name, hint, calendar });
         }
     }
 
@@ -545,6 +595,7 @@ impl Reconcile {
     fn take_learned(&mut self, learned: Learned) {
         match learned {
             Learned::History(history) => self.memory.learned_anew(*history),
+            Learned::Calendars(read) => self.calendars.take(*read),
             Learned::Model(model) => {
                 self.fitting = false;
                 if let Some(model) = model {

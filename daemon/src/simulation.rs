@@ -249,6 +249,7 @@ fn domain(domain: &file::SimulatedDomain) -> SimDomain {
             preallocate: None,
             missing_gpu: None,
             presence: None,
+            hours: None,
         }),
         boot: domain.boot,
         refuses_unplug: domain.guest_refuses_unplug,

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
+use headstart_core::hint::Hint;
 use headstart_core::id::{DesktopName, DomainUuid};
 use headstart_core::plan::Standing;
 use headstart_core::unit::{Span, Time};
@@ -174,6 +175,14 @@ impl Store {
         self.ask(|reply| Command::Decisions { desktop, most, reply }).await
     }
 
+    /// What was told, newest first; of one desktop or of all.
+    ///
+    /// # Errors
+    /// The history cannot be read.
+    pub async fn hints(&self, desktop: Option<DesktopName>, most: u32) -> Result<Vec<(DesktopName, Hint)>, StoreError> {
+        self.ask(|reply| Command::Hints { desktop, most, reply }).await
+    }
+
     /// The newest reservations, newest first; of one desktop or of all.
     ///
     /// # Errors
@@ -195,6 +204,15 @@ impl Store {
     pub fn stream_sessions(path: &Path, since: Time, f: impl FnMut(StoredSession)) -> Result<u64, StoreError> {
         let connection = schema::open_read_only(path)?;
         read::sessions(&connection, since, f).map_err(|error| StoreError::read(path, error))
+    }
+
+    /// Gives to `f` every hint that was due since then, in that order, and whether a calendar told it, as [`Store::stream_sessions`] does.
+    ///
+    /// # Errors
+    /// The history cannot be read.
+    pub fn stream_hints(path: &Path, since: Time, f: impl FnMut(DesktopName, Hint, bool)) -> Result<(), StoreError> {
+        let connection = schema::open_read_only(path)?;
+        read::hints(&connection, since, f).map_err(|error| StoreError::read(path, error))
     }
 
     /// Gives to `f` how long each preparation since then took, oldest first, as [`Store::stream_sessions`] does.

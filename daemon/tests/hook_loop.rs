@@ -140,6 +140,7 @@ fn start_with(scene: &str, mode: Mode, store: Store) -> Running {
         status,
         decisions,
         systemd: Systemd::new(None),
+        calendars: headstartd::calendar::Reader::new(Vec::new(), ""),
         exit_at_end: false,
     };
     let memory = Memory::new(History::new(FORGET), headstart_core::forecast::Model::default());

@@ -11,6 +11,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use headstart_core::backtest::result::{BacktestResult, Point};
 use headstart_core::backtest::{self, Options, Outcome};
+use headstart_core::hint::Kind;
 use headstart_core::policy::Goal;
 use headstart_core::unit::{Probability, Span};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,6 +26,12 @@ use crate::trace_file;
 pub(crate) struct BacktestArgs {
     /// Login history, `user,vm,start,end` in RFC 3339 with offsets, plain or gzip
     trace: PathBuf,
+    /// What was told of the users, `subject,kind,told,from,until`, plain or gzip; nothing is known before it was told
+    #[arg(long, value_name = "FILE")]
+    hints: Option<PathBuf>,
+    /// Listen only to hints of this kind; may be given more than once
+    #[arg(long, value_name = "KIND", requires = "hints")]
+    kind: Vec<Kind>,
     /// Share this many GPUs among all users [default: as many as wanted]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     gpus: Option<u32>,
@@ -83,9 +90,14 @@ pub(crate) fn run(args: &BacktestArgs, json: bool) -> Result<()> {
     if trace.duplicates > 0 {
         eprintln!("{}: {} rows repeat an earlier one and count once", args.trace.display(), trace.duplicates);
     }
+    let mut hints = args.hints.as_deref().map(trace_file::read_hints).transpose()?.unwrap_or_default();
+    if !args.kind.is_empty() {
+        hints.retain(|row| args.kind.contains(&row.hint.kind));
+    }
     let name = args.trace.file_name().unwrap_or(args.trace.as_os_str()).to_string_lossy();
     let options = Options {
         gpus: args.gpus,
+        hints,
         refit: Span::days(i64::from(args.refit_days)),
         on_demand_wait: Span::seconds(i64::from(args.on_demand_wait)),
         sample: args.sample.map(|n| n as usize),

@@ -11,8 +11,19 @@ use crate::client::{CallError, Client};
 use crate::screen::{Screen, Tone, cell, lines_of};
 
 /// The settings, as the configuration spells them, in the order in which they are shown.
-const KEYS: [&str; 10] =
-    ["user", "pool", "profiles", "attach", "priority", "time-zone", "lead", "preallocate", "missing-gpu", "presence"];
+const KEYS: [&str; 11] = [
+    "user",
+    "pool",
+    "profiles",
+    "attach",
+    "priority",
+    "time-zone",
+    "lead",
+    "preallocate",
+    "missing-gpu",
+    "presence",
+    "hours",
+];
 
 /// What a domain says of itself as a desktop.
 #[derive(Debug, clap::Args)]
@@ -32,7 +43,7 @@ enum What {
     #[command(
         after_help = "Settings: user, pool, profiles (in order of wish, separated by commas), attach (cold, live, request), priority, \
                             time-zone, lead (such as 90s or 2min), preallocate (true, false), missing-gpu (start, block), \
-                            presence (agent, screen, broker). \
+                            presence (agent, screen, broker), hours (\"Mon-Fri 08:00-17:00\"). \
                             Nothing after the = takes a setting back."
     )]
     Set {

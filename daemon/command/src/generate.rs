@@ -11,6 +11,9 @@
 //!   summer), illness of 1 to 5 days (more in winter).
 //! * **What happens to all**: on strike and snow days most people are late together.
 //! * **Noise of recording**: 1.5 % of the ends are unknown.
+//! * **Hints**, if they are asked for: badge or VPN before nine of ten working days, sign-ins and thin clients a minute or three before a
+//!   login, colleagues' bookings, leave (and some of the illness), holidays, shift plans, bookings, declared hours, maintenance on days
+//!   when nobody comes; each missing at times, and each false at times.
 //!
 //! # What it promises
 //! The same settings give the same bytes on every machine (given the same rules of the time zone). A larger number of users or days
@@ -21,6 +24,7 @@
 
 mod calendar;
 mod day;
+mod hints;
 mod person;
 mod random;
 
@@ -36,6 +40,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use self::calendar::{Calendar, days_between};
 use self::day::World;
+use self::hints::Hints;
 use self::person::Person;
 use self::random::{About, Random};
 
@@ -87,6 +92,12 @@ pub(crate) struct Arguments {
     /// Where to write the trace; `-` is the standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) out: PathBuf,
+    /// Also write what others know of the people's coming, for `backtest --hints`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hints: Option<PathBuf>,
+    /// Also write leave, holidays, shifts, bookings, hours and maintenance as calendars: a folder each, a file for each user
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) calendars: Option<PathBuf>,
 }
 
 /// `headstart generate-trace`: writes the trace where it was asked for.
@@ -94,23 +105,43 @@ pub(crate) struct Arguments {
 /// # Errors
 /// The file cannot be written, or the days lie outside the calendar. A reader that closes the pipe early is not an error.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let path = &arguments.out;
+    let (path, settings) = (&arguments.out, &arguments.settings);
+    let wanted = arguments.hints.is_some() || arguments.calendars.is_some();
+    let mut told = wanted.then(|| Hints::new(settings.seed, &settings.time_zone, settings.users as usize));
     if path.as_os_str() == "-" {
-        return match generate(&arguments.settings, &mut BufWriter::new(std::io::stdout().lock())) {
-            Err(error) if is_broken_pipe(&error) => Ok(()),
-            result => result.context("cannot write the trace to the standard output"),
-        };
+        match generate_with(settings, &mut BufWriter::new(std::io::stdout().lock()), told.as_mut()) {
+            Err(error) if is_broken_pipe(&error) => return Ok(()),
+            result => result.context("cannot write the trace to the standard output")?,
+        }
+    } else {
+        let file = File::create(path).with_context(|| format!("cannot create the trace {}", path.display()))?;
+        generate_with(settings, &mut BufWriter::new(file), told.as_mut())
+            .with_context(|| format!("cannot write the trace {}", path.display()))?;
     }
-    let file = File::create(path).with_context(|| format!("cannot create the trace {}", path.display()))?;
-    generate(&arguments.settings, &mut BufWriter::new(file))
-        .with_context(|| format!("cannot write the trace {}", path.display()))
+    let Some(told) = told else { return Ok(()) };
+    let rows = told.finish().context("the hints leave the calendar")?;
+    if let Some(path) = &arguments.hints {
+        let file = File::create(path).with_context(|| format!("cannot create the hints {}", path.display()))?;
+        hints::write(&rows, &mut BufWriter::new(file))
+            .with_context(|| format!("cannot write the hints {}", path.display()))?;
+    }
+    arguments.calendars.as_ref().map_or(Ok(()), |folder| hints::write_calendars(&rows, folder))
 }
 
 /// Writes a trace in the form of [`headstart_core::trace`], sorted by start.
 ///
 /// # Errors
 /// Writing failed, or the days lie outside the calendar (years -9999 to 9999).
+#[cfg(test)]
 pub(crate) fn generate(settings: &Settings, out: &mut impl Write) -> anyhow::Result<()> {
+    generate_with(settings, out, None)
+}
+
+/// The same, and tells what others know of it.
+///
+/// # Errors
+/// Writing failed, or the days lie outside the calendar (years -9999 to 9999).
+fn generate_with(settings: &Settings, out: &mut impl Write, mut told: Option<&mut Hints>) -> anyhow::Result<()> {
     let seed = settings.seed;
     let calendar = Calendar::of_zone(settings.time_zone.iana_name());
     let people: Vec<Person> = (0..u64::from(settings.users)).map(|number| Person::new(seed, number)).collect();
@@ -124,7 +155,12 @@ pub(crate) fn generate(settings: &Settings, out: &mut impl Write) -> anyhow::Res
         let number = first + since_start;
         let date = settings.start.checked_add(jiff::Span::new().days(since_start)).with_context(outside)?;
         let world = World::new(seed, date, number, since_start, &calendar);
+        if let Some(told) = told.as_deref_mut().filter(|_| world.holiday) {
+            told.holiday(date).with_context(outside)?;
+        }
+        let mut of_day = Vec::new();
         for (person, free_from) in people.iter().zip(&mut free_from) {
+            of_day.clear();
             let mut ends = Random::new(seed, About::Day, person.number, -number - 1_000_000);
             for (start, end) in day::sessions(seed, person, &world) {
                 let is_known = !ends.chance(UNKNOWN_ENDS);
@@ -137,7 +173,13 @@ pub(crate) fn generate(settings: &Settings, out: &mut impl Write) -> anyhow::Res
                     continue;
                 }
                 *free_from = end.0.unix();
+                of_day.push((start.0, end.0));
                 waiting.push(Session { start, end: is_known.then_some(end), person: person.number });
+            }
+            if let Some(told) = told.as_deref_mut().filter(|_| day::is_employed(person, &world)) {
+                let absence = day::absence(seed, person, &world);
+                let day = hints::Day { person, world: &world, date, absence, sessions: &of_day };
+                told.day(&day).with_context(outside)?;
             }
         }
         // Later days only begin after their midnight, so everything before it can go out in order.

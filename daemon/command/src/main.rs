@@ -14,6 +14,7 @@ mod explain;
 mod forecast;
 mod generate;
 mod gpus;
+mod hint;
 mod history;
 mod hold;
 mod report;
@@ -74,6 +75,10 @@ enum Command {
     Request(request::Request),
     /// Take back what was asked for a desktop
     Release(request::Release),
+    /// Say what is known of somebody's coming: a badge, a VPN, leave, a shift
+    Hint(hint::Tell),
+    /// What was told of whom
+    Hints(hint::List),
     /// Change nothing on the host for a while
     Hold(hold::Arguments),
     /// Look at the host again now
@@ -135,6 +140,8 @@ async fn ask(command: Command, bus: &str, screen: &Screen) -> anyhow::Result<Exi
         Command::Forecast(arguments) => arguments.run(&client, screen).await?,
         Command::Request(arguments) => return arguments.run(&client, screen).await,
         Command::Release(arguments) => arguments.run(&client, screen).await?,
+        Command::Hint(arguments) => arguments.run(&client, screen).await?,
+        Command::Hints(arguments) => arguments.run(&client, screen).await?,
         Command::Hold(arguments) => return arguments.run(&client, screen).await,
         Command::Reconcile => request::reconcile(&client, screen).await?,
         Command::Import(arguments) => arguments.run(&client, screen).await?,

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use headstart_core::hint;
 use headstart_core::trace::{self, Row};
 
 /// The rows of a trace, duplicates left out, and how many of these there were.
@@ -31,12 +32,41 @@ pub(crate) fn read(path: &Path) -> Result<TraceFile> {
     Ok(TraceFile { duplicates: all - rows.len(), rows })
 }
 
+/// Reads a whole file of hints.
+///
+/// # Errors
+/// It cannot be opened or read, or a row is bad; file and line are named.
+pub(crate) fn read_hints(path: &Path) -> Result<Vec<hint::Row>> {
+    let mut rows = Vec::new();
+    lines(path, "hints", hint::HEADER, |line, first| {
+        if first {
+            hint::check_header(line)?;
+        } else {
+            rows.push(hint::parse_row(line)?);
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
 /// Hands on row after row, without keeping the file in memory.
 fn for_each(path: &Path, mut take: impl FnMut(Row)) -> Result<()> {
+    lines(path, "trace", trace::HEADER, |line, first| {
+        if first {
+            trace::check_header(line)?;
+        } else {
+            take(trace::parse_row(line)?);
+        }
+        Ok(())
+    })
+}
+
+/// Hands on line after line, and whether it is the first; empty ones only there. `what` the file is, for messages, and its first line.
+fn lines(path: &Path, what: &str, header: &str, mut take: impl FnMut(&str, bool) -> Result<()>) -> Result<()> {
     let name = path.display();
-    let mut file = File::open(path).with_context(|| format!("cannot open trace {name}"))?;
+    let mut file = File::open(path).with_context(|| format!("cannot open {what} {name}"))?;
     let mut magic = [0; 2];
-    let n = file.read(&mut magic).with_context(|| format!("cannot read trace {name}"))?;
+    let n = file.read(&mut magic).with_context(|| format!("cannot read {what} {name}"))?;
     let whole = std::io::Cursor::new(magic).take(n as u64).chain(file);
     let mut lines: Box<dyn BufRead> = if magic == [0x1f, 0x8b] {
         Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(whole)))
@@ -48,16 +78,14 @@ fn for_each(path: &Path, mut take: impl FnMut(Row)) -> Result<()> {
     loop {
         line.clear();
         number += 1;
-        if lines.read_line(&mut line).with_context(|| format!("cannot read trace {name}, line {number}"))? == 0 {
+        if lines.read_line(&mut line).with_context(|| format!("cannot read {what} {name}, line {number}"))? == 0 {
             if number == 1 {
-                bail!("trace {name} is empty; its first line should be `{}`", trace::HEADER);
+                bail!("{what} {name} is empty; its first line should be `{header}`");
             }
             return Ok(());
         }
-        if number == 1 {
-            trace::check_header(&line).with_context(|| format!("{name}:1"))?;
-        } else if !line.trim().is_empty() {
-            take(trace::parse_row(&line).with_context(|| format!("{name}:{number}"))?);
+        if number == 1 || !line.trim().is_empty() {
+            take(&line, number == 1).with_context(|| format!("{name}:{number}"))?;
         }
     }
 }
@@ -86,6 +114,19 @@ mod tests {
         let (plain, packed) = (read(plain.path()).unwrap(), read(packed.path()).unwrap());
         assert_eq!(plain.rows, packed.rows);
         assert_eq!((plain.rows.len(), plain.duplicates), (2, 1));
+    }
+
+    #[test]
+    fn hints_are_read_and_bad_ones_named() {
+        let good = file(
+            b"subject,kind,told,from,until\nu1,badge,2010-03-29T08:00:00+02:00,,\n\n*,holiday,2010-03-01T08:00:00Z,,\n",
+        );
+        assert_eq!(read_hints(good.path()).unwrap().len(), 2);
+        let bad = file(b"subject,kind,told,from,until\nu1,tea,2010-03-29T08:00:00+02:00,,\n");
+        let error = format!("{:#}", read_hints(bad.path()).unwrap_err());
+        assert!(error.starts_with(&format!("{}:2: \"tea\" is no kind of hint", bad.path().display())), "{error}");
+        let error = format!("{:#}", read_hints(file(b"user,vm,start,end\n").path()).unwrap_err());
+        assert!(error.contains(":1: the first line must be `subject,kind,told,from,until`"), "{error}");
     }
 
     #[test]

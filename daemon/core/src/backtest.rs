@@ -32,6 +32,7 @@ use std::borrow::Cow;
 
 use jiff::tz::Offset;
 
+use crate::hint;
 use crate::id::UserName;
 use crate::policy::{Goal, Policy, READY_BEFORE};
 use crate::trace::Row;
@@ -53,6 +54,8 @@ pub struct Options {
     pub trace: String,
     /// GPUs that all users share; none: as many as wanted.
     pub gpus: Option<u32>,
+    /// What was told of the users, in any order.
+    pub hints: Vec<hint::Row>,
     /// How often the model is refitted.
     pub refit: Span,
     /// How long a login waits for a GPU that is made on demand.
@@ -74,6 +77,7 @@ impl Options {
         Self {
             trace: trace.into(),
             gpus: None,
+            hints: Vec::new(),
             refit: Span::days(7),
             on_demand_wait: Span::minutes(1),
             sample: None,

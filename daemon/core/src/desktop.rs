@@ -4,11 +4,13 @@
 //! desktop, wins. Not here: parsing either of them.
 
 mod change;
+mod hours;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use change::{BadChange, Change, Key, LONGEST_LEAD, PRIORITIES};
+pub use hours::{BadHours, Hours};
 
 use jiff::tz::TimeZone;
 
@@ -114,6 +116,8 @@ pub struct Settings {
     pub missing_gpu: Option<MissingGpu>,
     /// Whose silence means that nobody is there.
     pub presence: Option<Presence>,
+    /// When its user is to be expected.
+    pub hours: Option<Hours>,
 }
 
 impl Settings {
@@ -137,6 +141,7 @@ impl Settings {
             preallocate: self.preallocate.or(other.preallocate),
             missing_gpu: self.missing_gpu.or(other.missing_gpu),
             presence: self.presence.or(other.presence),
+            hours: self.hours.or_else(|| other.hours.clone()),
         }
     }
 }
@@ -223,6 +228,8 @@ pub struct Desktop {
     pub missing_gpu: MissingGpu,
     /// Whose silence means that nobody is there.
     pub presence: Presence,
+    /// When its user is to be expected, if that was declared.
+    pub hours: Option<Hours>,
 }
 
 /// Why a domain that opted in cannot be managed.
@@ -266,6 +273,7 @@ pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Resu
         preallocate: settings.preallocate.unwrap_or(true),
         missing_gpu: settings.missing_gpu.unwrap_or_default(),
         presence: settings.presence.unwrap_or_default(),
+        hours: settings.hours,
     }))
 }
 

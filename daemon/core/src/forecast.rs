@@ -248,15 +248,16 @@ fn forecast_entry(
 }
 
 /// The instant at which a slot is judged: its start, as in the training, so that a forecast does not fade while its slot passes; or
-/// the release within it, for somebody who left since.
+/// the release within it, for somebody who left since, or the last hint.
 pub(crate) fn decided_at(entry: &Entry, slot: Time, now: Time) -> Time {
     let released = entry.released().map_or(now, |released| released.min(now));
-    slot.max(released)
+    let told = entry.hints.news().map_or(slot, |told| told.min(now));
+    slot.max(released).max(told)
 }
 
 /// A moment in the future of `now`: somebody who is logged in is taken to leave now.
 fn moment(entry: &Entry, wall: i64, at: Time, now: Time, others: Compared) -> Moment {
-    let mut moment = Moment::new(entry, wall, at, others);
+    let mut moment = Moment::new(entry, wall, at, now.max(entry.hints.news().unwrap_or(now)), others);
     if entry.last_end.is_none() && !entry.is_pool() {
         moment.since_end = (at - now).as_seconds() as f32 / 60.0;
         moment.last_length = (now - entry.last_start).as_seconds().max(0) as f32 / 60.0;

@@ -4,15 +4,18 @@
 //! Deliberately not here: the sessions themselves, which stay on disk.
 
 pub(crate) mod activity;
+pub(crate) mod hints;
 pub(crate) mod pattern;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::{Offset, TimeZone};
 
+use crate::hint::Hint;
 use crate::id::Subject;
 use crate::unit::{Span, Time};
 use activity::Activity;
+use hints::Hints;
 use pattern::Pattern;
 
 /// A login at most this long after the last logout is a return, not a login to be foreseen: the GPU is still there.
@@ -48,6 +51,7 @@ impl Clock {
 pub(crate) struct Entry {
     pub clock: Clock,
     pub pattern: Pattern,
+    pub hints: Hints,
     pub last_start: Time,
     /// None while somebody is logged in.
     pub last_end: Option<Time>,
@@ -71,6 +75,11 @@ impl Entry {
         self.pool
     }
 
+    /// Whatever was learned last that makes a decision within a slot: the release, or a hint.
+    pub(crate) fn news(&self) -> Option<Time> {
+        self.released().max(self.hints.news())
+    }
+
     /// The instant `start` of a record with `offset` on this entry's own axis: in a trace the wall clock rules, so that
     /// a login seen in another offset is moved to where the old clock would have shown the same time.
     pub(crate) fn on_axis(&self, start: Time, offset: Option<Offset>) -> Time {
@@ -87,13 +96,29 @@ pub struct History {
     pub(crate) entries: BTreeMap<Subject, Entry>,
     pub(crate) activity: Activity,
     clocks: BTreeMap<Subject, Clock>,
+    /// What was told of those who never logged in.
+    strangers: BTreeMap<Subject, Hints>,
+    /// What was told and is not due yet.
+    told: BTreeSet<(Time, Subject, Hint)>,
     forget: Span,
 }
+
+/// Strangers of whom hints are kept: whoever is told of and never comes must not fill the memory.
+const STRANGERS: usize = 1000;
+/// Hints that are kept until they are due; those that are due last are let go.
+const WAITING: usize = 20_000;
 
 impl History {
     /// Knows nothing. A subject without a login for `forget` is no longer managed until it comes again.
     pub fn new(forget: Span) -> Self {
-        Self { entries: BTreeMap::new(), activity: Activity::new(), clocks: BTreeMap::new(), forget }
+        Self {
+            entries: BTreeMap::new(),
+            activity: Activity::new(),
+            clocks: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            told: BTreeSet::new(),
+            forget,
+        }
     }
 
     /// After how long without a login a subject is forgotten.
@@ -128,8 +153,10 @@ impl History {
             }
             self.activity.login(start, true);
             let counted_day = utc_day(start);
-            let entry =
-                Entry { clock, pattern, last_start: start, last_end: None, open: 1, counted_day, pool, changes: 0 };
+            let mut hints = self.strangers.remove(subject).unwrap_or_default();
+            hints.login(start);
+            let (last_start, last_end, open, changes) = (start, None, 1, 0);
+            let entry = Entry { clock, pattern, hints, last_start, last_end, open, counted_day, pool, changes };
             self.entries.insert(subject.clone(), entry);
             return true;
         };
@@ -149,9 +176,13 @@ impl History {
             entry.pattern.idle_from = None;
             return false;
         }
-        if let (Clock::Fixed(old), Some(new)) = (&mut entry.clock, offset) {
+        if let (Clock::Fixed(old), Some(new)) = (&mut entry.clock, offset)
+            && *old != new
+        {
+            entry.hints.moved(Span::seconds(i64::from(old.seconds() - new.seconds())));
             *old = new;
         }
+        entry.hints.login(start);
         entry.last_start = if entry.pool { entry.last_start.max(start) } else { start };
         let wall = entry.clock.wall(start);
         entry.pattern.login(wall);
@@ -162,6 +193,29 @@ impl History {
         entry.counted_day = utc_day(start);
         self.activity.login(start, first);
         true
+    }
+
+    /// Something that was told. It is taken when it is due, by [`History::advance`].
+    pub fn hint(&mut self, subject: &Subject, hint: &Hint) {
+        self.told.insert((hint.due(), subject.clone(), *hint));
+        if self.told.len() > WAITING {
+            self.told.pop_last();
+        }
+    }
+
+    /// Something that was told and is due ([`Hint::due`]). Hints of a subject come in that order; the same one told twice is taken once.
+    pub(crate) fn take_hint(&mut self, subject: &Subject, hint: &Hint, offset: Option<Offset>) {
+        if let Some(entry) = self.entries.get_mut(subject) {
+            let hint = hint.moved(entry.on_axis(hint.told, offset) - hint.told);
+            entry.hints.tell(&hint, &entry.clock);
+            entry.changes = entry.changes.wrapping_add(1);
+        } else if self.strangers.contains_key(subject) || self.strangers.len() < STRANGERS {
+            let clock = match (self.clocks.get(subject), offset) {
+                (Some(clock), _) => clock.clone(),
+                (None, offset) => Clock::Fixed(offset.unwrap_or(Offset::UTC)),
+            };
+            self.strangers.entry(subject.clone()).or_default().tell(hint, &clock);
+        }
     }
 
     /// A logout. Unknown subjects and ends before the start are taken as the start.
@@ -180,8 +234,13 @@ impl History {
         }
     }
 
-    /// Closes the local days that are over, and counts others' activity up to `now`. Idempotent.
+    /// Closes the local days that are over, counts others' activity up to `now`, and takes the hints that are due. Idempotent.
     pub fn advance(&mut self, now: Time) {
+        while self.told.first().is_some_and(|(due, ..)| *due <= now)
+            && let Some((_, subject, hint)) = self.told.pop_first()
+        {
+            self.take_hint(&subject, &hint, None);
+        }
         self.activity.advance(now);
         for entry in self.entries.values_mut() {
             let wall = entry.clock.wall(now);

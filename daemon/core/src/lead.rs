@@ -74,6 +74,7 @@ mod tests {
             preallocate: true,
             missing_gpu: crate::desktop::MissingGpu::Start,
             presence: crate::presence::Presence::Agent,
+            hours: None,
         };
         let (mut leads, policy) = (Leads::default(), Policy::default());
         assert_eq!(leads.lead(&desktop, &policy), Span::minutes(3));

@@ -9,6 +9,7 @@ pub mod check;
 pub mod desktop;
 pub mod forecast;
 pub mod gpu;
+pub mod hint;
 pub mod history;
 pub mod hook;
 pub mod id;

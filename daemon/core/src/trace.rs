@@ -48,7 +48,7 @@ pub enum BadRow {
     /// A time cannot be read.
     #[error("{column} {text:?} is not an RFC 3339 time with UTC offset, such as 2010-03-29T08:00:00+02:00 ({why})")]
     Time {
-        /// `start` or `end`.
+        /// `start`, `end`, ...
         column: &'static str,
         /// What stood there.
         text: String,
@@ -71,8 +71,13 @@ pub enum BadRow {
 /// It is not [`HEADER`] (a byte order mark before it and columns after it are accepted).
 pub fn check_header(line: &str) -> Result<(), BadRow> {
     let text = line.trim_start_matches('\u{feff}').trim_end();
-    let is_header = text.strip_prefix(HEADER).is_some_and(|rest| rest.is_empty() || rest.starts_with(','));
-    if is_header { Ok(()) } else { Err(BadRow::Header(text.chars().take(80).collect())) }
+    if is_header(line, HEADER) { Ok(()) } else { Err(BadRow::Header(text.chars().take(80).collect())) }
+}
+
+/// Whether a first line is this header, perhaps with a byte order mark before it and columns after it.
+pub(crate) fn is_header(line: &str, header: &str) -> bool {
+    let rest = line.trim_start_matches('\u{feff}').trim_end().strip_prefix(header);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
 }
 
 /// Reads one line after the header.
@@ -95,7 +100,7 @@ pub fn parse_row(line: &str) -> Result<Row, BadRow> {
 }
 
 /// Instant and offset of an RFC 3339 text.
-fn parse_time(column: &'static str, text: &str) -> Result<(Time, Offset), BadRow> {
+pub(crate) fn parse_time(column: &'static str, text: &str) -> Result<(Time, Offset), BadRow> {
     let bad = |why: String| BadRow::Time { column, text: text.chars().take(80).collect(), why };
     let pieces = jiff::fmt::temporal::Pieces::parse(text).map_err(|error| bad(error.to_string()))?;
     let offset = pieces.to_numeric_offset().ok_or_else(|| bad("it has no UTC offset".to_owned()))?;

@@ -40,6 +40,8 @@ pub(super) enum Refusal<'a> {
     UnknownOption(String, &'static str),
     /// An option with a value of the wrong kind.
     BadOption(&'static str, String),
+    /// A kind of hint that there is not, or a hint whose times make no sense.
+    BadHint(String),
     /// The loop does not keep up with what it is told.
     Busy,
     /// The loop has ended.
@@ -89,7 +91,7 @@ impl From<Refusal<'_>> for Error {
                 Error::NotAuthorized(format!("hold {cookie} belongs to {owner}, and only {owner} can end it"))
             }
             Refusal::NoSender => Error::Failed("a hold needs a bus: it ends when its caller leaves".into()),
-            Refusal::BadFile(why) => Error::InvalidArgument(why),
+            Refusal::BadFile(why) | Refusal::BadHint(why) => Error::InvalidArgument(why),
             Refusal::History(why) | Refusal::Host(why) => Error::Failed(why),
         }
     }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use headstart_core::hint::{self, Hint, Kind};
 use headstart_core::id::DesktopName;
 use headstart_core::request::{self, Way};
 use tokio::sync::mpsc::error::TrySendError;
@@ -104,6 +105,34 @@ impl Manager {
     fn session_ended(&self, desktop: &str) -> Result<(), Error> {
         let (desktop, _) = find(&self.now(), desktop)?;
         self.tell(Message::SessionEnded { desktop })
+    }
+
+    /// Says what is known of somebody's coming. Subject: a desktop, the user of desktops, or * for all. Kind: an event that just happened
+    /// (badge, vpn, sign-in, thin-client, colleague-booking), or a statement (leave, holiday, maintenance, shift, booking, hours).
+    /// Options: from (x; statements only, default now), valid-until (x; default 12 hours for an event, a day for a statement; the same as
+    /// from takes the statement back). What it is worth is learned; forecasts change, and nothing else.
+    fn hint(&self, subject: &str, kind: &str, options: &Options) -> Result<(), Error> {
+        let status = self.now();
+        let kind: Kind = kind.parse().map_err(|why: hint::BadKind| Refusal::BadHint(why.to_string()))?;
+        let (from, until) = options::hint(options)?;
+        let hint =
+            Hint::new(kind, status.now, from, until).map_err(|why| Refusal::BadHint(format!("{kind}: {why}")))?;
+        self.tell(Message::Hint { desktops: spoken_of(&status, subject)?, hint })
+    }
+
+    /// What was told, of one subject as in `Hint` or (empty) all: desktop, kind, told, from, until; newest first.
+    #[zbus(out_args("hints"))]
+    async fn hints(&self, subject: &str, most: u32) -> Result<Vec<(String, String, i64, i64, i64)>, Error> {
+        let status = self.now();
+        let desktops = if subject.is_empty() { Vec::new() } else { spoken_of(&status, subject)? };
+        let one = if let [one] = &desktops[..] { Some(one.clone()) } else { None };
+        let hints = self.history.hints(one, most.min(MOST_DECISIONS)).await.map_err(Refusal::History)?;
+        let asked = |desktop: &DesktopName| desktops.is_empty() || desktops.contains(desktop);
+        let row = |(desktop, hint): (DesktopName, Hint)| {
+            let Hint { told, kind, from, until } = hint;
+            (desktop.to_string(), kind.to_string(), told.unix(), from.unix(), until.unix())
+        };
+        Ok(hints.into_iter().filter(|(desktop, _)| asked(desktop)).map(row).collect())
     }
 
     /// Why a desktop is as it is: the forecast, the rule, the blocker, and the last decisions. Text for people.
@@ -254,7 +283,7 @@ impl Manager {
 
     /// Changes what a domain's metadata says of it as a desktop; a domain that was none becomes one. Settings: user (s), pool (s),
     /// profiles (as, in order of wish), attach (s: cold, live, request), priority (i), time-zone (s), lead-seconds (u),
-    /// preallocate (b), missing-gpu (s: start, block); unset (as) names those that are taken back, as the configuration spells them.
+    /// preallocate (b), missing-gpu (s: start, block), hours (s: Mon-Fri 08:00-17:00); unset (as) names those that are taken back, as the configuration spells them.
     /// Answers what the metadata says now.
     #[zbus(out_args("metadata"))]
     async fn set_desktop(&self, domain: &str, settings: &Options) -> Result<Reply, Error> {
@@ -274,6 +303,18 @@ impl Manager {
         what: &str,
         why: &str,
     ) -> zbus::Result<()>;
+}
+
+/// The desktops that a hint speaks of: one by its name, those of a user, or all.
+fn spoken_of(status: &Status, subject: &str) -> Result<Vec<DesktopName>, Error> {
+    if subject == hint::EVERYBODY {
+        return Ok(status.desktops.keys().cloned().collect());
+    }
+    let is_of_user =
+        |desktop: &DesktopStatus| desktop.settings.user.as_ref().is_some_and(|user| user.as_str() == subject);
+    let of_user = status.desktops.iter().filter(|(_, desktop)| is_of_user(desktop));
+    let of_user: Vec<DesktopName> = of_user.map(|(name, _)| name.clone()).collect();
+    if of_user.is_empty() { Ok(vec![find(status, subject)?.0]) } else { Ok(of_user) }
 }
 
 /// The desktop of that name.

@@ -64,6 +64,17 @@ pub(super) fn since(options: &Options) -> Result<Option<Time>, Refusal<'static>>
     }
 }
 
+/// Options of `Hint`: from when and until when it is true.
+pub(super) fn hint(options: &Options) -> Result<(Option<Time>, Option<Time>), Refusal<'static>> {
+    known(options, &["from", "valid-until"], "from (x), valid-until (x), seconds since 1970")?;
+    let time = |name| match options.get(name).map(|value| &**value) {
+        None => Ok(None),
+        Some(Variant::I64(time)) => Ok(Some(Time::from_unix(*time))),
+        Some(other) => Err(wrong(name, "seconds since 1970 (x)", other)),
+    };
+    Ok((time("from")?, time("valid-until")?))
+}
+
 /// Options of `SetDesktop`.
 pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
     known(
@@ -79,10 +90,11 @@ pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
             "preallocate",
             "missing-gpu",
             "presence",
+            "hours",
             "unset",
         ],
         "user (s), pool (s), profiles (as), attach (s), priority (i), time-zone (s), lead-seconds (u), preallocate (b), \
-         missing-gpu (s), presence (s), unset (as)",
+         missing-gpu (s), presence (s), hours (s), unset (as)",
     )?;
     let profiles = strings(options, "profiles")?.map(|names| names.into_iter().map(ProfileName::new).collect());
     let set = Settings {
@@ -118,6 +130,7 @@ pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
         },
         missing_gpu: word(options, "missing-gpu")?,
         presence: word(options, "presence")?,
+        hours: word(options, "hours")?,
     };
     if set.profiles.as_ref().is_some_and(Vec::is_empty) {
         return Err(Refusal::BadOption("profiles", "it names none; unset it instead".into()));
@@ -152,6 +165,7 @@ pub(super) fn settings(settings: &Settings) -> Reply {
     text(Key::User, settings.user.as_ref().map(ToString::to_string));
     text(Key::Pool, settings.pool.as_ref().map(ToString::to_string));
     text(Key::Attach, settings.attach.map(|attach| attach.to_string()));
+    text(Key::Hours, settings.hours.as_ref().map(ToString::to_string));
     text(Key::Presence, settings.presence.map(|presence| presence.to_string()));
     text(Key::MissingGpu, settings.missing_gpu.map(|missing| missing.to_string()));
     text(Key::TimeZone, settings.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system").to_owned()));

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::pin::Pin;
 
 use headstart_core::desktop::{Change, Settings};
+use headstart_core::hint::Hint;
 use headstart_core::id::DesktopName;
 use headstart_core::unit::Time;
 
@@ -59,6 +60,8 @@ pub trait HistoryPort: Send + Sync {
     /// Writes the sessions that began at or after `since` as CSV; answers how many. `file` may be a pipe whose reader is
     /// slow: whoever writes into it must not hold up the loop's own records.
     fn export(&self, file: File, since: Option<Time>) -> Pending<'_, u64>;
+    /// What was told, of one desktop or all, newest first.
+    fn hints(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<(DesktopName, Hint)>>;
     /// The newest decisions, about one desktop or all, newest first.
     fn decisions(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<Decision>>;
 }

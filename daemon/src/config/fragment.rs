@@ -9,7 +9,7 @@ use jiff::civil;
 
 use super::document::{At, Document, Problem, Section};
 use super::gpu::{self, GpuEntry};
-use super::{Config, Forecast, History, Zone, value};
+use super::{Calendar, Config, Forecast, History, Whose, Zone, value};
 use crate::status::Mode;
 
 /// One file, or several merged.
@@ -35,6 +35,7 @@ pub(in crate::config) struct Fragment {
     libvirt_uri: Option<At<String>>,
     desktops: Vec<Rule>,
     gpus: Vec<GpuEntry>,
+    calendars: Vec<Calendar>,
 }
 
 /// A lead time longer than this is a mistake.
@@ -78,6 +79,7 @@ impl Fragment {
         top.section("libvirt", |libvirt| it.libvirt_uri = libvirt.get("uri", value::libvirt_uri));
         it.desktops = top.sections("desktop", desktop).into_iter().flatten().collect();
         it.gpus = top.sections("gpu", gpu::entry).into_iter().flatten().collect();
+        it.calendars = top.sections("calendar", calendar).into_iter().flatten().collect();
         it
     }
 
@@ -94,6 +96,7 @@ impl Fragment {
         last_wins!(keep_spare, shut_down_after_logout, wish_valid, poll, lead_cold, lead_live, libvirt_uri);
         self.desktops.extend(later.desktops);
         self.gpus.extend(later.gpus);
+        self.calendars.extend(later.calendars);
     }
 
     /// Fills in the defaults and checks what no single key can tell.
@@ -110,6 +113,11 @@ impl Fragment {
         for gpu in self.gpus {
             gpus.retain(|earlier| earlier.select != gpu.select);
             gpus.push(gpu);
+        }
+        let mut calendars: Vec<Calendar> = Vec::new();
+        for calendar in self.calendars {
+            calendars.retain(|earlier| (&earlier.path, earlier.kind) != (&calendar.path, calendar.kind));
+            calendars.push(calendar);
         }
         Config {
             mode: or(self.mode, default.mode),
@@ -136,6 +144,7 @@ impl Fragment {
             poll: or(self.poll, default.poll),
             desktop_rules: self.desktops,
             gpus,
+            calendars,
             libvirt_uri: or(self.libvirt_uri, default.libvirt_uri),
             files,
         }
@@ -181,8 +190,27 @@ fn desktop(section: &Section) -> Option<Rule> {
         preallocate: section.get("preallocate", value::boolean).map(|at| at.value),
         missing_gpu: section.get("missing-gpu", value::missing_gpu).map(|at| at.value),
         presence: section.get("presence", value::presence).map(|at| at.value),
+        hours: section.get("hours", value::hours).map(|at| at.value),
     };
     name.map(|name| Rule { pattern: NamePattern::new(name.value.to_string()), settings })
+}
+
+fn calendar(section: &Section) -> Option<Calendar> {
+    let path = section.need("path", value::path);
+    let kind = section.need("kind", value::statement);
+    let user = section.get("user", value::user).map(|at| (at.place, Whose::User(at.value)));
+    let desktops = section.get("desktop", value::desktop);
+    let desktops = desktops.map(|at| (at.place, Whose::Desktops(NamePattern::new(at.value.to_string()))));
+    let pool = section.get("pool", value::pool).map(|at| (at.place, Whose::Pool(at.value)));
+    let by_file_name = section.get("by-file-name", value::boolean).filter(|at| at.value);
+    let by_file_name = by_file_name.map(|at| (at.place, Whose::FileName));
+    let mut told = [user, desktops, pool, by_file_name].into_iter().flatten();
+    let whose = told.next().map_or(Whose::All, |(_, whose)| whose);
+    if let Some((place, _)) = told.next() {
+        let what = "a calendar speaks of a `user`, of a `desktop`, of a `pool`, or of those its files are named after: leave one out";
+        section.problem(&place, &what);
+    }
+    Some(Calendar { path: path?.value, kind: kind?.value, whose })
 }
 
 /// `profile` for one, `profiles` for several in order of wish.

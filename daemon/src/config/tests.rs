@@ -39,8 +39,13 @@ fn nothing_said_is_the_default() {
 fn the_packaged_file_shows_the_defaults_and_changes_nothing() {
     assert_eq!(parse(PACKAGED).unwrap(), Config::default());
     let shown = parse(&uncommented()).unwrap();
-    assert_eq!((shown.desktop_rules.len(), shown.gpus.len()), (1, 2), "the examples are good");
-    assert_eq!(Config { desktop_rules: Vec::new(), gpus: Vec::new(), ..shown }, Config::default());
+    assert_eq!(
+        (shown.desktop_rules.len(), shown.gpus.len(), shown.calendars.len()),
+        (1, 2, 1),
+        "the examples are good"
+    );
+    let shown = Config { desktop_rules: Vec::new(), gpus: Vec::new(), calendars: Vec::new(), ..shown };
+    assert_eq!(shown, Config::default());
 }
 
 /// Every key that the reader knows, with its section.
@@ -66,7 +71,7 @@ fn the_packaged_file_names_every_key() {
         })
         .collect();
     assert_eq!(missing, [""; 0]);
-    assert_eq!(keys().len(), 6 + 1 + 2 + 2 + 10 + 3 + 12 + 1 + 9 + 5, "a key came or went: {:?}", keys());
+    assert_eq!(keys().len(), 7 + 1 + 2 + 2 + 10 + 3 + 13 + 6 + 1 + 9 + 5, "a key came or went: {:?}", keys());
 }
 
 /// Line by line of the packaged file: the key misspelt, then a value of the wrong kind; both must be refused by name.
@@ -175,7 +180,7 @@ fn unknown_keys_name_the_key_that_was_probably_meant() {
         "mod = \"armed\"\nshut_down_after_logout = true\n[polici]\ntake = 0.5\n[policy]\nmininum-hold = \"1 h\"\nxyzzy = 1\n[policy.lead]\nwarm = \"1 s\"\n",
         &expect![[r"
             h.toml:1:1: unknown key `mod`; did you mean `mode`?
-            h.toml:2:1: unknown key `shut_down_after_logout`; known are `desktop`, `forecast`, `gpu`, `history`, `libvirt`, `mode` and `policy`
+            h.toml:2:1: unknown key `shut_down_after_logout`; known are `calendar`, `desktop`, `forecast`, `gpu`, `history`, `libvirt`, `mode` and `policy`
             h.toml:3:2: unknown key `polici`; did you mean `policy`?
             h.toml:6:1: unknown key `mininum-hold` in [policy]; did you mean `minimum-hold`?
             h.toml:7:1: unknown key `xyzzy` in [policy]; known are `grace`, `idle-budget`, `keep-spare`, `lead`, `minimum-hold`, `poll`, `release`, `shut-down-after-logout`, `take`, `target-hit-rate` and `wish-valid`
@@ -301,6 +306,25 @@ fn mistakes_of_all_files_are_told_at_once() {
 }
 
 #[test]
+fn calendars_are_checked() {
+    refused(
+        "[[calendar]]\npath = \"leave\"\nkind = \"badge\"\n[[calendar]]\nuser = \"ada\"\nby-file-name = true\n",
+        &expect![[r#"
+            h.toml:2:8: calendar.path: expected an absolute path, found "leave"
+            h.toml:3:8: calendar.kind: expected one of `leave`, `holiday`, `maintenance`, `shift`, `booking` and `hours`, found "badge"
+            h.toml:4:1: [calendar] lacks the key `path`
+            h.toml:4:1: [calendar] lacks the key `kind`
+            h.toml:6:16: a calendar speaks of a `user`, of a `desktop`, of a `pool`, or of those its files are named after: leave one out"#]],
+    );
+    let same =
+        "[[calendar]]\npath = \"/a\"\nkind = \"leave\"\n[[calendar]]\npath = \"/a\"\nkind = \"leave\"\npool = \"p\"\n";
+    let config = parse(same).unwrap();
+    assert_eq!(config.calendars.len(), 1);
+    assert!(matches!(config.calendars[0].whose, Whose::Pool(_)));
+    assert_eq!(parse(&config.to_toml()).unwrap(), config);
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing.toml");
@@ -350,12 +374,18 @@ fn what_is_printed_reads_back() {
         user = "ada"
         attach = "cold"
         presence = "agent"
+        hours = "Mon-Fri 08:00-17:00, Sat 09:00-12:00"
         missing-gpu = "start"
         time-zone = "America/New_York"
         lead = "1 min 30 s"
         profiles = ["A40-8Q", "A40-4Q"]
         priority = 10
         preallocate = false
+
+        [[calendar]]
+        path = "/etc/headstart/leave"
+        kind = "leave"
+        by-file-name = true
 
         [[gpu]]
         address = "0000:3b:00.0"

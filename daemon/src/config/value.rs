@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use headstart_core::desktop::{AttachMode, MissingGpu};
+use headstart_core::desktop::{AttachMode, Hours, MissingGpu};
+use headstart_core::hint::Kind;
 use headstart_core::id::{DesktopName, GpuId, PoolName, ProfileName, UserName};
 use headstart_core::presence::Presence;
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
@@ -198,6 +199,25 @@ fn name<T>(
 
 pub(in crate::config) fn user(value: &DeValue) -> Result<UserName, String> {
     name("the name of a user", value, UserName::new)
+}
+
+/// Declared working hours.
+pub(in crate::config) fn hours(value: &DeValue) -> Result<Hours, String> {
+    match value.as_str().and_then(|text| text.parse().ok()) {
+        Some(hours) => Ok(hours),
+        None => expected("weekdays and times such as \"Mon-Fri 08:00-17:00, Sat 09:00-12:00\"", value),
+    }
+}
+
+/// A kind of hint that a calendar may tell.
+pub(in crate::config) fn statement(value: &DeValue) -> Result<Kind, String> {
+    match value.as_str().and_then(|text| text.parse().ok()) {
+        Some(kind) if !Kind::is_event(kind) => Ok(kind),
+        _ => {
+            let kinds: Vec<&str> = Kind::ALL.into_iter().filter(|kind| !kind.is_event()).map(Kind::as_str).collect();
+            expected(format_args!("one of {}", super::document::words(&kinds)), value)
+        }
+    }
 }
 
 pub(in crate::config) fn pool(value: &DeValue) -> Result<PoolName, String> {

@@ -9,7 +9,7 @@ use headstart_core::unit::FramebufferMib;
 
 use super::duration::write_span;
 use super::value::PER_USER_DAY;
-use super::{Config, GpuEntry, Select};
+use super::{Calendar, Config, GpuEntry, Select, Whose};
 use crate::status::Mode;
 
 pub(super) fn to_toml(config: &Config) -> String {
@@ -54,6 +54,9 @@ pub(super) fn to_toml(config: &Config) -> String {
     for rule in &config.desktop_rules {
         desktop(&mut out, rule);
     }
+    for entry in &config.calendars {
+        calendar(&mut out, entry);
+    }
     for entry in &config.gpus {
         gpu(&mut out, entry);
     }
@@ -72,6 +75,7 @@ fn desktop(out: &mut String, rule: &Rule) {
     text("pool", rule.pool.as_ref().map(PoolName::as_str));
     text("attach", rule.attach.map(|attach| attach.to_string()).as_deref());
     text("presence", rule.presence.map(|presence| presence.to_string()).as_deref());
+    text("hours", rule.hours.as_ref().map(ToString::to_string).as_deref());
     text("missing-gpu", rule.missing_gpu.map(|missing_gpu| missing_gpu.to_string()).as_deref());
     text("time-zone", rule.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system")));
     text("lead", rule.lead.map(write_span).as_deref());
@@ -84,6 +88,18 @@ fn desktop(out: &mut String, rule: &Rule) {
     }
     if let Some(preallocate) = rule.preallocate {
         line(out, format_args!("preallocate = {preallocate}"));
+    }
+}
+
+fn calendar(out: &mut String, entry: &Calendar) {
+    line(out, format_args!("\n[[calendar]]\npath = {}", quoted(&entry.path.to_string_lossy())));
+    line(out, format_args!("kind = \"{}\"", entry.kind));
+    match &entry.whose {
+        Whose::All => {}
+        Whose::User(user) => line(out, format_args!("user = {}", quoted(user.as_str()))),
+        Whose::Desktops(pattern) => line(out, format_args!("desktop = {}", quoted(&pattern.to_string()))),
+        Whose::Pool(pool) => line(out, format_args!("pool = {}", quoted(pool.as_str()))),
+        Whose::FileName => line(out, format_args!("by-file-name = true")),
     }
 }
 

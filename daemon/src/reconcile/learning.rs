@@ -109,6 +109,14 @@ pub enum FitError {
 pub fn learn(path: &Path, subjects: &Subjects, now: Time) -> Result<History, StoreError> {
     let mut history = History::new(FORGET);
     let mut seen = BTreeSet::new();
+    let mut hints = Vec::new();
+    // All of them wait in memory until they are due; the sessions come one by one.
+    Store::stream_hints(path, now - TAUGHT_BY, |desktop, hint, _| {
+        if hint.told < now {
+            hints.push((subjects.of(&desktop), hint));
+        }
+    })?;
+    let mut hints = hints.into_iter().peekable();
     Store::stream_sessions(path, now - TAUGHT_BY, |session| {
         if session.start >= now {
             return;
@@ -117,11 +125,15 @@ pub fn learn(path: &Path, subjects: &Subjects, now: Time) -> Result<History, Sto
         if seen.insert(session.desktop.clone()) {
             history.set_clock(&subject, subjects.clock_of(&session.desktop));
         }
+        while let Some((subject, hint)) = hints.next_if(|(_, hint)| hint.due() <= session.start) {
+            history.hint(&subject, &hint);
+        }
         history.advance(session.start);
         history.session_started(&subject, session.start, session.offset);
         // Who is really still logged in, the next look at the host shows.
         history.session_ended(&subject, session.end.unwrap_or(session.start + DEFAULT_LENGTH).min(now));
     })?;
+    hints.for_each(|(subject, hint)| history.hint(&subject, &hint));
     history.advance(now);
     Ok(history)
 }
@@ -158,6 +170,11 @@ pub fn still_wished(wishes: &BTreeMap<DomainUuid, Standing>, now: Time) -> BTree
 pub fn fit_here(path: &Path, subjects: &Subjects, now: Time) -> Result<Model, FitError> {
     let mut training = Training::new(FORGET, now);
     let mut seen = BTreeSet::new();
+    Store::stream_hints(path, now - TAUGHT_BY, |desktop, hint, _| {
+        if hint.told < now {
+            training.hint(&subjects.of(&desktop), hint, None);
+        }
+    })?;
     Store::stream_sessions(path, now - TAUGHT_BY, |session| {
         if session.start >= now {
             return;
@@ -213,5 +230,62 @@ pub async fn fit(path: PathBuf, subjects: Subjects, now: Time) -> Result<Model, 
     match tokio::time::timeout(FIT_DEADLINE, work).await {
         Ok(result) => result,
         Err(_) => Err(FitError::Process(format!("took longer than {} s and was ended", FIT_DEADLINE.as_secs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headstart_core::hint::{Hint, Kind};
+
+    use super::*;
+    use crate::store::Record;
+
+    /// Somebody who comes on about half of the days; a badge tells which, if it is told.
+    async fn history(told: bool) -> (tempfile::TempDir, PathBuf, Time) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.db");
+        let store = Store::open(&path, Span::days(400)).unwrap();
+        let name = |n: i64| DesktopName::new(format!("vm{n}")).unwrap();
+        let first = Time::from_unix(1_793_577_600); // 2026-11-02T00:00:00Z, a Monday
+        for (day, n) in (0..120).flat_map(|day| (0..12).map(move |n| (day, n))) {
+            if (day * 7 + n * 3 + day * day) % 5 < 2 {
+                continue;
+            }
+            let start = first + Span::days(day) + Span::minutes(480 + (day * 13 + n * 17) % 90);
+            if told {
+                let hint = Hint::new(Kind::Badge, start - Span::minutes(2 + (day + n) % 6), None, None).unwrap();
+                store.record(Record::Told { desktop: name(n), hint, calendar: false });
+            }
+            let session = Record::SessionStarted {
+                desktop: name(n),
+                user: None,
+                at: start,
+                offset: None,
+                source: Source::Simulated,
+            };
+            store.record(session);
+            store.record(Record::SessionEnded { desktop: name(n), at: start + Span::hours(7) });
+        }
+        store.close().await;
+        (folder, path, first + Span::days(120))
+    }
+
+    #[tokio::test]
+    async fn past_hints_are_learned_from_and_remembered() {
+        let subjects = Subjects::default();
+        let subject = Subject::Desktop(DesktopName::new("vm1").unwrap());
+        let (_folder, path, now) = history(true).await;
+        let model = fit_here(&path, &subjects, now).unwrap();
+        let mut history = learn(&path, &subjects, now).unwrap();
+        let morning = now + Span::minutes(8 * 60 + 20);
+        history.advance(morning);
+        let chance = |history: &History| {
+            headstart_core::forecast::forecast_one(history, &model, &subject, morning).rate(morning, morning).get()
+        };
+        let silent = chance(&history);
+        history.hint(&subject, &Hint::new(Kind::Badge, morning, None, None).unwrap());
+        history.advance(morning);
+        let badge = chance(&history);
+        assert!(badge > 10.0 * silent && badge > 0.1, "{badge} with a badge, {silent} without");
     }
 }

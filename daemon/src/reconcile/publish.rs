@@ -201,6 +201,7 @@ fn effective(desktop: &Desktop) -> DesktopSettings {
         preallocate: Some(desktop.preallocate),
         missing_gpu: Some(desktop.missing_gpu),
         presence: Some(desktop.presence),
+        hours: desktop.hours.clone(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use headstart_core::hint::{Hint, Kind};
 use headstart_core::id::{DesktopName, DomainUuid, GpuId, ProfileName, UserName};
 use headstart_core::plan::Standing;
 use headstart_core::request::Wish;
@@ -85,6 +86,8 @@ const RESERVATIONS: &str = "SELECT desktop.text, gpu.text, profile.text, start, 
     FROM reservation JOIN name AS desktop ON desktop.id = reservation.desktop
     JOIN name AS gpu ON gpu.id = reservation.gpu JOIN name AS profile ON profile.id = reservation.profile";
 
+const HINTS: &str = "SELECT text, kind, told, begins, ends, calendar FROM hint JOIN name ON name.id = hint.desktop";
+
 pub(super) fn sessions_sql() -> String {
     format!("{SESSIONS} WHERE start >= ?1 ORDER BY start, session.desktop")
 }
@@ -103,6 +106,50 @@ pub(super) fn sessions(
         n += 1;
     }
     Ok(n)
+}
+
+/// Every hint that was due since then, in that order.
+pub(super) fn hints(
+    connection: &Connection,
+    since: Time,
+    mut f: impl FnMut(DesktopName, Hint, bool),
+) -> rusqlite::Result<()> {
+    let sql = format!("{HINTS} WHERE due >= ?1 ORDER BY due, hint.desktop, kind, begins, told");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([since.unix()])?;
+    while let Some(row) = rows.next()? {
+        if let Some((desktop, hint)) = hint(row)? {
+            f(desktop, hint, row.get(5)?);
+        }
+    }
+    Ok(())
+}
+
+/// The newest hints, newest first.
+pub(super) fn newest_hints(
+    connection: &Connection,
+    desktop: Option<&DesktopName>,
+    most: u32,
+) -> rusqlite::Result<Vec<(DesktopName, Hint)>> {
+    let of = if desktop.is_some() { "WHERE text = ?2" } else { "WHERE ?2 IS NULL" };
+    let sql = format!("{HINTS} {of} ORDER BY told DESC, due DESC, hint.desktop, kind, begins LIMIT ?1");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(params![most, desktop.map(DesktopName::as_str)])?;
+    let mut hints = Vec::new();
+    while let Some(row) = rows.next()? {
+        hints.extend(hint(row)?);
+    }
+    Ok(hints)
+}
+
+/// A hint; none of a kind that only a newer program knows.
+fn hint(row: &Row) -> rusqlite::Result<Option<(DesktopName, Hint)>> {
+    let name = DesktopName::new(row.get::<_, String>(0)?).map_err(|error| bad(0, error))?;
+    let number: i64 = row.get(1)?;
+    let time = |column| row.get(column).map(Time::from_unix);
+    let (told, from, until) = (time(2)?, time(3)?, time(4)?);
+    let kind = Kind::ALL.into_iter().find(|kind| record::kind_number(*kind) == number);
+    Ok(kind.map(|kind| (name, Hint { told, kind, from, until })))
 }
 
 /// How long each preparation since then took, oldest first.

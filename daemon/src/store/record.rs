@@ -1,5 +1,6 @@
 //! What the loop tells the history, and how it is written. Every record can be written twice with the effect of once.
 
+use headstart_core::hint::{Hint, Kind};
 use headstart_core::id::{DesktopName, DomainUuid, GpuId, ProfileName, UserName};
 use headstart_core::plan::Standing;
 use headstart_core::request::Preallocation;
@@ -49,6 +50,23 @@ fn number(preallocation: Preallocation) -> i64 {
         Preallocation::Accept => 0,
         Preallocation::Require => 1,
         Preallocation::Decline => 2,
+    }
+}
+
+/// Of a kind of hint. The numbers are on disk: add, never change.
+pub(super) fn kind_number(kind: Kind) -> i64 {
+    match kind {
+        Kind::Badge => 1,
+        Kind::Vpn => 2,
+        Kind::SignIn => 3,
+        Kind::ThinClient => 4,
+        Kind::ColleagueBooking => 5,
+        Kind::Leave => 6,
+        Kind::Holiday => 7,
+        Kind::Maintenance => 8,
+        Kind::Shift => 9,
+        Kind::Booking => 10,
+        Kind::Hours => 11,
     }
 }
 
@@ -172,6 +190,15 @@ pub enum Record {
         /// For which domain.
         domain: DomainUuid,
     },
+    /// Something that was told of somebody's coming. Told twice it is one.
+    Told {
+        /// Whose desktop.
+        desktop: DesktopName,
+        /// What.
+        hint: Hint,
+        /// Whether a calendar says so, which may take it back.
+        calendar: bool,
+    },
     /// What was decided, and why.
     Decision {
         /// When.
@@ -249,6 +276,25 @@ pub(super) fn write(connection: &Connection, names: &mut Names, record: &Record)
         }
         Record::WishEnded { domain } => {
             connection.prepare_cached("DELETE FROM wish WHERE domain = ?1")?.execute([domain.to_string()]).map(drop)
+        }
+        Record::Told { desktop, hint, calendar } => {
+            let desktop = names.id(connection, desktop.as_str())?;
+            let Hint { told, kind, from, until } = *hint;
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO hint (due, desktop, kind, begins, told, ends, calendar)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
+                .execute(params![
+                    hint.due().unix(),
+                    desktop,
+                    kind_number(kind),
+                    from.unix(),
+                    told.unix(),
+                    until.unix(),
+                    calendar
+                ])
+                .map(drop)
         }
         Record::Decision { at, desktop, what, why } => {
             let desktop = desktop.as_ref().map_or(Ok(0), |desktop| names.id(connection, desktop.as_str()))?;

@@ -13,6 +13,7 @@ pub(super) fn delete_before(connection: &mut Connection, limit: Time) -> rusqlit
     n += transaction.execute("DELETE FROM reservation WHERE start < ?1 AND length >= 0", limit)?;
     n += transaction.execute("DELETE FROM utilisation WHERE time < ?1", limit)?;
     n += transaction.execute("DELETE FROM preparation WHERE time < ?1", limit)?;
+    n += transaction.execute("DELETE FROM hint WHERE due < ?1", limit)?;
     // That nothing is to be done ahead stands until it is taken back; when that was said goes.
     n += transaction.execute("DELETE FROM wish WHERE since < ?1 AND preallocation <> 2", limit)?;
     n += transaction.execute("UPDATE wish SET since = 0 WHERE since < ?1 AND since <> 0", limit)?;
@@ -28,7 +29,8 @@ pub(super) fn delete_before(connection: &mut Connection, limit: Time) -> rusqlit
                  SELECT desktop FROM session UNION SELECT user FROM session
                  UNION SELECT desktop FROM reservation UNION SELECT gpu FROM reservation
                  UNION SELECT profile FROM reservation UNION SELECT desktop FROM utilisation
-                 UNION SELECT desktop FROM preparation UNION SELECT desktop FROM decision)",
+                 UNION SELECT desktop FROM preparation UNION SELECT desktop FROM hint
+                 UNION SELECT desktop FROM decision)",
             [],
         )?;
     }

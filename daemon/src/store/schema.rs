@@ -21,7 +21,7 @@ const APPLICATION_ID: i64 = 0x6873_7461;
 ///
 /// `session` and its sisters are clustered by time (no row id): a scan in order of time reads the file from front to
 /// back, imports append, and retention cuts off the front. Lengths are seconds, -1 while the end is not known.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE session (
@@ -56,6 +56,14 @@ const MIGRATIONS: [&str; 3] = [
     CREATE TABLE wish (
         domain TEXT PRIMARY KEY, preallocation INTEGER NOT NULL, profile TEXT, since INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE hint (
+        due INTEGER NOT NULL, desktop INTEGER NOT NULL, kind INTEGER NOT NULL, begins INTEGER NOT NULL, told INTEGER NOT NULL,
+        ends INTEGER NOT NULL, calendar INTEGER NOT NULL,
+        PRIMARY KEY (due, desktop, kind, begins, told)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX hint_desktop ON hint (desktop, due);
 ",
 ];
 

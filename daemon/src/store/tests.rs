@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use expect_test::{Expect, expect};
+use headstart_core::hint::Kind;
 use headstart_core::id::{GpuId, ProfileName, UserName};
 use headstart_core::request::{Preallocation, Wish};
 use headstart_core::unit::{FramebufferMib, Probability};
@@ -278,7 +279,7 @@ async fn a_newer_history_is_refused() {
     refused(
         &path,
         &expect![
-            "the history PATH has format 7, and this headstartd knows formats up to 3; it was left as it is: install the newer headstart again, or move the file away to begin a new one"
+            "the history PATH has format 7, and this headstartd knows formats up to 4; it was left as it is: install the newer headstart again, or move the file away to begin a new one"
         ],
     );
 }
@@ -410,4 +411,48 @@ async fn requests_stand_until_they_are_taken_back() {
     store.close().await;
     let timeless = Standing { since: Time::default(), ..declined };
     assert_eq!(*open(&path).wishes(), [(domain(1), larger), (domain(3), timeless)].into());
+}
+
+fn hint(kind: Kind, told: i64, from: i64, until: i64) -> Hint {
+    Hint { told: at(told), kind, from: at(from), until: at(until) }
+}
+
+fn streamed(path: &Path, since: Time) -> Vec<(String, Hint)> {
+    let mut hints = Vec::new();
+    Store::stream_hints(path, since, |desktop, hint, _| hints.push((desktop.to_string(), hint))).unwrap();
+    hints
+}
+
+#[tokio::test]
+async fn hints_come_back_in_the_order_in_which_they_were_due_and_old_ones_go() {
+    let (_folder, path) = scratch();
+    let store = open(&path);
+    let leave = hint(Kind::Leave, 0, 20 * DAY, 25 * DAY);
+    let badge = hint(Kind::Badge, DAY, DAY, DAY + 43_200);
+    for (name, hint) in [("a", leave), ("b", badge), ("a", leave)] {
+        store.record(Record::Told { desktop: desktop(name), hint, calendar: false });
+    }
+    store.flush().await;
+    let both = [("b".to_owned(), badge), ("a".to_owned(), leave)];
+    assert_eq!(streamed(&path, at(0)), both);
+    assert_eq!(streamed(&path, at(2 * DAY)), both[1..]);
+    assert_eq!(store.hints(None, 10).await.unwrap(), [(desktop("b"), badge), (desktop("a"), leave)], "newest first");
+    assert_eq!(store.hints(Some(desktop("a")), 10).await.unwrap(), [(desktop("a"), leave)]);
+    store.delete_old(at(2 * DAY) + Span::days(400));
+    store.close().await;
+    assert_eq!(streamed(&path, at(0)), both[1..]);
+}
+
+#[tokio::test]
+async fn a_history_from_before_there_were_hints_gets_their_table() {
+    let (_folder, path) = scratch();
+    open(&path).close().await;
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch("DROP TABLE hint").unwrap();
+    connection.pragma_update(None, "user_version", 3).unwrap();
+    drop(connection);
+    let store = open(&path);
+    store.record(Record::Told { desktop: desktop("a"), hint: hint(Kind::Vpn, 0, 0, 60), calendar: true });
+    store.close().await;
+    assert_eq!(streamed(&path, at(0)).len(), 1);
 }

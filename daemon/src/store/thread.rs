@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use headstart_core::hint::Hint;
 use headstart_core::id::DesktopName;
 use headstart_core::unit::{Span, Time};
 use rusqlite::Connection;
@@ -46,6 +47,11 @@ pub(super) enum Command {
         desktop: Option<DesktopName>,
         most: u32,
         reply: Reply<Vec<StoredReservation>>,
+    },
+    Hints {
+        desktop: Option<DesktopName>,
+        most: u32,
+        reply: Reply<Vec<(DesktopName, Hint)>>,
     },
     DeleteOld(Time),
     Flush(oneshot::Sender<()>),
@@ -148,6 +154,10 @@ impl Writer {
             }
             Command::Decisions { desktop, most, reply } => {
                 let rows = read::decisions(&self.connection, desktop.as_ref(), most);
+                drop(reply.send(rows.map_err(|error| StoreError::read(&self.path, error))));
+            }
+            Command::Hints { desktop, most, reply } => {
+                let rows = read::newest_hints(&self.connection, desktop.as_ref(), most);
                 drop(reply.send(rows.map_err(|error| StoreError::read(&self.path, error))));
             }
             Command::Reservations { desktop, most, reply } => {

@@ -138,3 +138,39 @@ fn a_desktop_is_what_its_metadata_says_now() {
     let gpus = scene.headstart(&["gpus", "--adopt"]).ok();
     assert!(gpus.starts_with("# There is no GPU here that headstart could have and has not.\n"), "{gpus}");
 }
+
+#[test]
+fn what_is_told_is_listed_and_outlives_the_daemon() {
+    let scene = Scene::new();
+    let daemon = armed(&scene);
+    assert_eq!(scene.headstart(&["hint", "vm001", "badge"]).ok(), "vm001: badge was told\n");
+    let far = ["hint", "vm002", "leave", "--from", "2030-05-06T00:00:00Z", "--until", "2030-05-08T00:00:00Z"];
+    scene.headstart(&far).ok();
+    let kinds = |listed: &Value| -> Vec<String> {
+        let listed = listed.as_array().expect("a list").iter();
+        listed
+            .map(|hint| format!("{} {}", hint["desktop"].as_str().unwrap_or("?"), hint["kind"].as_str().unwrap_or("?")))
+            .collect()
+    };
+    let all = eventually("both are listed", || {
+        let listed = scene.headstart(&["hints", "--json"]).json();
+        if kinds(&listed).len() == 2 { Ok(listed) } else { Err(listed.to_string()) }
+    });
+    assert_eq!(kinds(&scene.headstart(&["hints", "vm002", "--json"]).json()), ["vm002 leave"]);
+    drop(daemon);
+    let _daemon = armed(&scene);
+    let again = eventually("both are listed again", || {
+        let listed = scene.headstart(&["hints", "--json"]).json();
+        if kinds(&listed).len() == 2 { Ok(listed) } else { Err(listed.to_string()) }
+    });
+    assert_eq!(again, all);
+    let file = scene.headstart(&["hints", "--csv"]).ok();
+    assert!(file.starts_with("subject,kind,told,from,until\n") && file.lines().count() == 3, "{file}");
+
+    let refused = scene.headstart(&["hint", "vm001", "tea"]);
+    assert!(refused.err.contains("\"tea\" is no kind of hint; there are: badge"), "{}", refused.err);
+    let refused = scene.headstart(&["hint", "nobody", "badge"]);
+    assert!(refused.err.contains("no desktop \"nobody\" is managed here"), "{}", refused.err);
+    let refused = scene.headstart(&["hint", "vm001", "leave", "--from", "2030-05-06", "--until", "2030-05-05"]);
+    assert!(refused.err.contains("leave: it ends"), "{}", refused.err);
+}

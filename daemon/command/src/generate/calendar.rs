@@ -133,6 +133,11 @@ impl Calendar {
     }
 }
 
+/// Days since 1970-01-01.
+pub(super) fn number(date: Date) -> i64 {
+    days_between(Date::constant(1970, 1, 1), date)
+}
+
 /// Days from one date to another.
 pub(super) fn days_between(from: Date, to: Date) -> i64 {
     to.duration_since(from).as_hours() / 24

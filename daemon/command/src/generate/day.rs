@@ -18,8 +18,8 @@ pub(super) struct World {
     /// Days since the start of the trace.
     pub(super) since_start: i64,
     month: i8,
-    weekday: usize,
-    holiday: bool,
+    pub(super) weekday: usize,
+    pub(super) holiday: bool,
     /// Between a holiday and a weekend, or between Christmas and New Year.
     bridge: bool,
     /// Trains on strike, snow: how much later most people are; 0 on almost all days.
@@ -52,6 +52,11 @@ impl World {
         }
     }
 
+    /// Whether a person who works in shifts has the late one.
+    pub(super) fn is_late_shift(&self, person: &Person) -> bool {
+        (self.week() + person.team.phase).rem_euclid(2) == 1 && self.weekday < 5
+    }
+
     /// Monday-based week number, for what alternates by week. 1970-01-05 was a Monday.
     fn week(&self) -> i64 {
         (self.number - 4).div_euclid(7)
@@ -60,7 +65,7 @@ impl World {
 
 /// The sessions of a person on a day, in order, without overlap: seconds after local midnight.
 pub(super) fn sessions(seed: u64, person: &Person, world: &World) -> Vec<(f64, f64)> {
-    if !(person.employed.0..person.employed.1).contains(&world.since_start) || is_away(seed, person, world) {
+    if !is_employed(person, world) || absence(seed, person, world).is_some() {
         return Vec::new();
     }
     let mut random = Random::new(seed, About::Day, person.number, world.number);
@@ -74,13 +79,32 @@ pub(super) fn sessions(seed: u64, person: &Person, world: &World) -> Vec<(f64, f
     sessions
 }
 
+/// Why somebody does not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// Planned.
+    Leave,
+    /// Not planned.
+    Illness,
+}
+
 /// On leave, or ill.
-fn is_away(seed: u64, person: &Person, world: &World) -> bool {
+pub(super) fn absence(seed: u64, person: &Person, world: &World) -> Option<Absence> {
     // Leave begins about every four months, more often in summer, and lasts 2 to 16 days. An illness lasts 1 to 5 days.
     let summer = matches!(world.month, 7 | 8);
     let cold = matches!(world.month, 11 | 12 | 1..=3);
-    begins(seed, About::Leave, person, world.number, 21, if summer { 0.5 } else { 0.18 }, (2, 16))
-        || begins(seed, About::Illness, person, world.number, 7, if cold { 0.045 } else { 0.02 }, (1, 5))
+    if begins(seed, About::Leave, person, world.number, 21, if summer { 0.5 } else { 0.18 }, (2, 16)) {
+        Some(Absence::Leave)
+    } else if begins(seed, About::Illness, person, world.number, 7, if cold { 0.045 } else { 0.02 }, (1, 5)) {
+        Some(Absence::Illness)
+    } else {
+        None
+    }
+}
+
+/// Whether it is one of the days between joining and leaving.
+pub(super) fn is_employed(person: &Person, world: &World) -> bool {
+    (person.employed.0..person.employed.1).contains(&world.since_start)
 }
 
 /// Whether an absence covers `day`. In each block of `block` days one begins with probability `p` and lasts `length` days, so that it
@@ -168,8 +192,7 @@ fn arrival(person: &Person, world: &World, at_home: bool, random: &mut Random) -
         mean += person.change.1;
     }
     if person.kind == Kind::Shift {
-        let late = (world.week() + person.team.phase).rem_euclid(2) == 1 && world.weekday < 5;
-        mean += if late { 14.0 } else { 6.0 } * HOUR;
+        mean += if world.is_late_shift(person) { 14.0 } else { 6.0 } * HOUR;
     }
     let mut arrive = random.normal(mean, spread);
     let hindered = random.chance(if at_home { 0.03 } else { 0.75 });

@@ -23,6 +23,8 @@ pub(super) enum About {
     Team = 5,
     /// What happens to everybody on one day.
     World = 6,
+    /// What is told of a person on one day.
+    Hints = 7,
 }
 
 /// A stream of random numbers.

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
 
 use expect_test::expect;
+use headstart_core::hint::{self, Kind};
 use headstart_core::trace::{Row, check_header, parse_row};
 use headstart_core::unit::Span;
 use jiff::civil::date;
@@ -127,4 +129,37 @@ fn a_zone_may_skip_midnight_and_a_calendar_ends() {
     let error = generate(&Settings { start: date(9999, 12, 20), ..Settings::default() }, &mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("84 days from 9999-12-20"), "{error}");
     assert!(parse_zone("Europe/Atlantis").unwrap_err().contains("IANA"));
+}
+
+#[test]
+fn hints_change_no_session_and_are_told_in_time() {
+    let settings = Settings { users: 30, days: 60, ..Settings::default() };
+    let mut told = Hints::new(settings.seed, &settings.time_zone, 30);
+    let mut bytes = Vec::new();
+    generate_with(&settings, &mut bytes, Some(&mut told)).unwrap();
+    assert_eq!(String::from_utf8(bytes).unwrap(), text(&settings));
+    let hints = told.finish().unwrap();
+    assert!(hints.is_sorted_by_key(|row| row.hint.told));
+    let mut out = Vec::new();
+    hints::write(&hints, &mut out).unwrap();
+    let read: Vec<_> = out.lines().map(Result::unwrap).skip(1).map(|line| hint::parse_row(&line).unwrap()).collect();
+    assert_eq!(read, hints);
+    let rows = rows(&settings);
+    for kind in Kind::ALL {
+        let of_kind: Vec<_> = hints.iter().filter(|row| row.hint.kind == kind).collect();
+        assert!(!of_kind.is_empty(), "{kind}");
+        if matches!(kind, Kind::Badge | Kind::SignIn) {
+            let right = |row: &&&hint::Row| {
+                let near = |login: &Row| Some(&login.user) == row.subject.as_ref() && login.start >= row.hint.told;
+                rows.iter().any(|login| near(login) && login.start - row.hint.told <= Span::minutes(15))
+            };
+            let share = of_kind.iter().filter(right).count() as f64 / of_kind.len() as f64;
+            assert!((0.8..0.99).contains(&share), "{kind}: {share}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    hints::write_calendars(&hints, folder.path()).unwrap();
+    let holidays = std::fs::read_to_string(folder.path().join("holiday/all.ics")).unwrap();
+    assert_eq!(holidays.matches("BEGIN:VEVENT").count(), hints.iter().filter(|row| row.subject.is_none()).count());
+    assert!(folder.path().join("shift").read_dir().unwrap().count() > 1);
 }

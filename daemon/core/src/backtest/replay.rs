@@ -7,6 +7,7 @@ use super::{FORGET, Options};
 use crate::forecast::LEAST_LEFT;
 use crate::forecast::learner::{self, Learner};
 use crate::forecast::walk::{Decision, Sink, Walk};
+use crate::hint;
 use crate::id::{DesktopName, Subject};
 use crate::kept::Kept;
 use crate::policy::RELEASE_SHARE;
@@ -64,6 +65,9 @@ pub(crate) fn run(
     let mut boundary = Time::from_unix(episodes.t0 - EASTERNMOST) - REHEARSAL;
     let end = episodes.sessions.last().map_or(boundary, |last| last.start.max(last.end))
         + Span::seconds(FORGET + EASTERNMOST);
+    for (user, row) in hints_of(episodes, &options.hints) {
+        walk.hint(&subjects[user], row.hint, row.offset);
+    }
     let mut appeared = vec![false; subjects.len()];
     for (done, session) in episodes.sessions.iter().enumerate() {
         while boundary <= session.start {
@@ -86,6 +90,19 @@ pub(crate) fn run(
     walk.settle(end, &mut decider);
     progress(1.0);
     decider.finish()
+}
+
+/// Who each hint is of. Of strangers to the trace nothing is to be known.
+fn hints_of<'a>(episodes: &Episodes, hints: &'a [hint::Row]) -> Vec<(usize, &'a hint::Row)> {
+    let number = |name| episodes.users.binary_search_by(|user| user.name.cmp(name)).ok();
+    let of_row = |row: &'a hint::Row| {
+        let users = match &row.subject {
+            Some(name) => number(name).map_or(0..0, |user| user..user + 1),
+            None => 0..episodes.users.len(),
+        };
+        users.map(move |user| (user, row))
+    };
+    hints.iter().flat_map(of_row).collect()
 }
 
 /// Takes and releases by the forecast, at every threshold at the same time.
@@ -203,7 +220,7 @@ impl Sink for Decider {
                 }
             }
         }
-        if decision.login {
+        if decision.ends_with_login() {
             for (at, held) in self.held[user].iter_mut().enumerate() {
                 self.spans[at].extend(held.take());
             }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::hint::{Hint, Kind};
 use crate::trace;
 
 /// People with habits, off and on, from a fixed rule: enough to train on, small enough for a test.
@@ -144,4 +145,111 @@ fn a_shared_pool_with_room_for_all_leaves_each_his_own_and_a_small_one_waits() {
     for (wide, tight) in wide.iter().zip(tight) {
         assert!(tight.hit_rate < wide.hit_rate - 0.1 && tight.mean_wait_s > 600.0, "{tight:?} {wide:?}");
     }
+}
+
+/// A rule that looks like chance: the same for equal numbers.
+fn chance(kind: Kind, user: i64, day: i64, of: u32) -> u32 {
+    crate::forecast::walk::mix((kind as u64) << 40 ^ (user as u64) << 20 ^ day as u64) % of
+}
+
+/// Hints of one kind over the small trace: eight or nine in ten of the days that they speak of, and some wrong ones; or none that has
+/// anything to do with it.
+fn told(rows: &[Row], kind: Kind, truth: bool) -> Vec<hint::Row> {
+    let mut hints = Vec::new();
+    let first = rows[0].start.unix().div_euclid(86_400);
+    for (user, day) in (0..8_i64).flat_map(|user| (0..70).map(move |day| (user, day))) {
+        let offset = if user < 5 { 3600 } else { -5 * 3600 };
+        let midnight = Time::from_unix((first + day) * 86_400 - offset);
+        let name = UserName::new(format!("u{user}")).unwrap();
+        let of_day = |row: &&Row| row.user == name && row.start >= midnight && row.start < midnight + Span::days(1);
+        let login = rows.iter().find(of_day).map(|row| row.start);
+        let offset = Offset::from_seconds(offset as i32).ok();
+        let mut tell = |told: Time, from: Option<Time>, until: Option<Time>| {
+            let hint = Hint::new(kind, told, from, until).unwrap();
+            hints.push(hint::Row { subject: Some(name.clone()), hint, offset });
+        };
+        let (noise, lucky) = (chance(kind, user, day, 100), chance(kind, user, day + 1000, 100) < 90);
+        let any = midnight + Span::minutes(420 + i64::from(chance(kind, user, day + 2000, 600)));
+        let known = midnight - Span::days(1 + i64::from(noise) % 5);
+        match (kind, truth) {
+            (_, false) if noise < 40 && kind.is_event() => tell(any, None, None),
+            (_, false) if noise < 40 => tell(known, Some(any), Some(any + Span::hours(8))),
+            (Kind::Leave | Kind::Holiday | Kind::Maintenance, true) => {
+                if login.is_none() && lucky || noise < 2 {
+                    tell(known, Some(midnight), Some(midnight + Span::days(1)));
+                }
+            }
+            (Kind::Shift | Kind::Booking | Kind::Hours, true) => match login {
+                Some(login) if lucky => tell(known, Some(login - Span::minutes(7)), Some(login + Span::hours(4))),
+                None if noise < 5 => tell(known, Some(any), Some(any + Span::hours(4))),
+                _ => {}
+            },
+            (_, true) => match login {
+                Some(login) if lucky => tell(login - Span::minutes(3 + i64::from(noise) % 9), None, None),
+                None if noise < 10 => tell(any, None, None),
+                _ => {}
+            },
+            (_, false) => {}
+        }
+    }
+    hints
+}
+
+/// Hit rate at half an idle hour, with these hints.
+fn hits(rows: &[Row], hints: Vec<hint::Row>) -> f64 {
+    let outcome = run(rows, &Options { hints, ..options(0.04) }, &mut |_| {}).unwrap();
+    hit_at(&outcome.result.policies[0].points, 0.5).unwrap()
+}
+
+#[test]
+fn every_kind_of_hint_carries_weight() {
+    let rows = small_trace();
+    let without = hits(&rows, Vec::new());
+    for kind in Kind::ALL {
+        let with = hits(&rows, told(&rows, kind, true));
+        assert!(with > without + 0.02, "{kind}: {with:.3} instead of {without:.3}");
+    }
+}
+
+#[test]
+fn noise_carries_none() {
+    let rows = small_trace();
+    let without = hits(&rows, Vec::new());
+    for kind in [Kind::Badge, Kind::Leave, Kind::Shift] {
+        let with = hits(&rows, told(&rows, kind, false));
+        assert!((with - without).abs() < 0.04, "{kind}: {with:.3} instead of {without:.3}");
+    }
+}
+
+#[test]
+fn hints_are_not_known_before_they_are_told() {
+    let rows = small_trace();
+    let all = [Kind::Badge, Kind::SignIn, Kind::Leave, Kind::Shift].map(|kind| told(&rows, kind, true)).concat();
+    let last = rows.last().unwrap().start;
+    let replay = |rows: &[Row], hints: Vec<hint::Row>| {
+        let lines = |outcome: Outcome| outcome.reservations;
+        lines(run(rows, &Options { hints, ..options(0.04) }, &mut |_| {}).unwrap())
+    };
+    let whole = replay(&rows, all.clone());
+    for days in [2, 9, 20] {
+        let cut = last - Span::days(days) - Span::seconds(12_345);
+        let before: Vec<Row> = rows.iter().filter(|row| row.start < cut).cloned().collect();
+        let known = all.iter().filter(|row| row.hint.told < cut).cloned().collect();
+        let early = |all: &[Reservation]| all.iter().filter(|r| r.end < cut).cloned().collect::<Vec<_>>();
+        assert!(early(&whole).len() > 50);
+        assert_eq!(early(&replay(&before, known)), early(&whole), "cut at {cut}");
+    }
+    // And they matter, so that there was something to peek at.
+    assert_ne!(whole, replay(&rows, Vec::new()));
+}
+
+#[test]
+fn a_reservation_for_an_event_begins_with_the_event() {
+    let rows = small_trace();
+    let hints = told(&rows, Kind::Badge, true);
+    let held = run(&rows, &Options { hints: hints.clone(), ..options(0.3) }, &mut |_| {}).unwrap().reservations;
+    let begins =
+        |r: &&Reservation| hints.iter().any(|row| row.subject.as_ref() == Some(&r.user) && row.hint.told == r.start);
+    let n = held.iter().filter(begins).count();
+    assert!(n > 100, "{n} of {}", held.len());
 }

@@ -25,11 +25,12 @@ pub enum Key {
     Preallocate,
     MissingGpu,
     Presence,
+    Hours,
 }
 
 impl Key {
     /// All of them.
-    pub const ALL: [Key; 10] = [
+    pub const ALL: [Key; 11] = [
         Key::User,
         Key::Pool,
         Key::Profiles,
@@ -40,6 +41,7 @@ impl Key {
         Key::Preallocate,
         Key::MissingGpu,
         Key::Presence,
+        Key::Hours,
     ];
 
     /// As the configuration spells it.
@@ -55,6 +57,7 @@ impl Key {
             Key::Preallocate => "preallocate",
             Key::MissingGpu => "missing-gpu",
             Key::Presence => "presence",
+            Key::Hours => "hours",
         }
     }
 
@@ -108,6 +111,7 @@ impl Change {
                 Key::Preallocate => settings.preallocate = None,
                 Key::MissingGpu => settings.missing_gpu = None,
                 Key::Presence => settings.presence = None,
+                Key::Hours => settings.hours = None,
             }
         }
         Ok(self.set.or(&settings))
@@ -150,6 +154,7 @@ mod tests {
             preallocate: Some(false),
             missing_gpu: Some(crate::desktop::MissingGpu::Block),
             presence: Some(crate::presence::Presence::Broker),
+            hours: "Mon 08:00-17:00".parse().ok(),
         };
         let nothing = Change { set: Settings::default(), unset: Key::ALL.into() };
         assert_eq!(nothing.apply(full), Ok(Settings::default()));

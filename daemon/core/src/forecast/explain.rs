@@ -3,7 +3,10 @@
 //! Faithful to the model: reasons are ranked by what each group of features adds to the log-odds, against the mean slot
 //! of the training. Deliberately not here: what was decided because of it.
 
+mod hint;
+
 use super::blend::USUAL;
+use super::feature::hint::HINTS;
 use super::feature::{self, FEATURES, Group, LINEAR, Moment, Profile, Row};
 use super::model::Fitted;
 use super::{Basis, Days, Model, SLOT, decided_at, judge, moment, slot_start};
@@ -36,10 +39,9 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
     let basis = judge::basis(model, entry.pattern.logins);
     let (Some(fitted), Basis::Model { .. }) = (model.usable(), &basis) else {
         return match basis {
-            Basis::KeepAlive { why } => vec![
-                words(Group::Since, entry, profile, &moment, wall),
-                format!("only the time since the last logout counts: {why}"),
-            ],
+            Basis::KeepAlive { why } => {
+                vec![since(&moment), format!("only the time since the last logout counts: {why}")]
+            }
             Basis::Frequency { why } => {
                 vec![habit(&entry.pattern, wall), format!("only the frequency of the slot counts: {why}")]
             }
@@ -48,23 +50,33 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
     };
     let mut row = [0.0; FEATURES];
     feature::fill(profile, &moment, &mut row);
-    let mut sums = contributions(fitted, &row);
+    let (mut sums, strongest) = contributions(fitted, &row);
+    let words = |group| match group {
+        Group::Hints => hint::words(entry, strongest, at, wall),
+        Group::Calendar => {
+            let holiday = hint::holiday(entry, at, wall).map(|holiday| format!(", {holiday}")).unwrap_or_default();
+            format!("{} at {}{holiday}", day_name(wall), clock(wall))
+        }
+        group => words(group, entry, profile, &moment, wall),
+    };
     sums.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
     sums.iter()
         .filter(|(_, sum)| sum.abs() >= SLIGHT)
         .take(REASONS)
         .map(|(group, sum)| {
             let effect = if *sum > 0.0 { "more likely" } else { "less likely" };
-            format!("{}: {effect} ({:.1} times)", words(*group, entry, profile, &moment, wall), sum.abs().exp())
+            format!("{}: {effect} ({:.1} times)", words(*group), sum.abs().exp())
         })
         .collect()
 }
 
 /// What each group adds to the log-odds, against the mean slot of the training: the linear weights times what differs, the steps down
-/// the trees, and the simple members. Together with a constant they are the log-odds, but for the bend of high probabilities.
-fn contributions(fitted: &Fitted, row: &Row) -> [(Group, f32); 6] {
-    let mut sums = [Group::Habit, Group::Attendance, Group::Today, Group::Since, Group::Others, Group::Calendar]
-        .map(|group| (group, 0.0_f32));
+/// the trees, and the simple members. Together with a constant they are the log-odds, but for the bend of high probabilities. And which
+/// column of hints says most.
+fn contributions(fitted: &Fitted, row: &Row) -> ([(Group, f32); 7], usize) {
+    let mut sums =
+        [Group::Habit, Group::Attendance, Group::Today, Group::Since, Group::Others, Group::Calendar, Group::Hints]
+            .map(|group| (group, 0.0_f32));
     let [linear, forest, schedule, keep_alive] = fitted.blend.weights;
     let groups = feature::groups();
     let mut steps = [0.0; FEATURES - LINEAR];
@@ -78,7 +90,10 @@ fn contributions(fitted: &Fitted, row: &Row) -> [(Group, f32); 6] {
     let said = fitted.said(row);
     sums[Group::Habit as usize].1 += schedule * (said[2] - USUAL);
     sums[Group::Since as usize].1 += keep_alive * (said[3] - USUAL);
-    sums
+    let of_hints = &steps[steps.len() - HINTS..];
+    let strongest = (0..HINTS).filter(|column| groups[FEATURES - HINTS + column] == Group::Hints);
+    let strongest = strongest.max_by(|a, b| of_hints[*a].abs().total_cmp(&of_hints[*b].abs())).unwrap_or_default();
+    (sums, strongest)
 }
 
 /// The fact behind a group.
@@ -99,9 +114,7 @@ fn words(group: Group, entry: &Entry, profile: &Profile, moment: &Moment, wall: 
                 n => format!("already logged in {n} times on that day"),
             }
         }
-        Group::Since => {
-            format!("{} after the last logout", Span::minutes(moment.since_end as i64))
-        }
+        Group::Since => since(moment),
         Group::Others => {
             let ratio = moment.others.day.max(moment.others.hour).exp();
             if ratio >= 1.0 {
@@ -110,8 +123,12 @@ fn words(group: Group, entry: &Entry, profile: &Profile, moment: &Moment, wall: 
                 format!("others log in less than usual at this time ({:.0} %)", ratio * 100.0)
             }
         }
-        Group::Calendar => format!("{} at {}", day_name(wall), clock(wall)),
+        Group::Calendar | Group::Hints => format!("{} at {}", day_name(wall), clock(wall)),
     }
+}
+
+fn since(moment: &Moment) -> String {
+    format!("{} after the last logout", Span::minutes(moment.since_end as i64))
 }
 
 /// How often the day's first login fell around this slot.
@@ -166,7 +183,7 @@ mod tests {
         let model = model();
         let rest = |seed: u32| {
             let row: Row = std::array::from_fn(|i| ((i as u32 * 37 + seed * 11) % 10) as f32 / 10.0 + 0.001);
-            let sum: f32 = contributions(&model, &row).iter().map(|(_, part)| part).sum();
+            let sum: f32 = contributions(&model, &row).0.iter().map(|(_, part)| part).sum();
             model.blend.log_odds(&model.said(&row)) - sum
         };
         for seed in 1..20 {
@@ -183,7 +200,7 @@ mod tests {
         }
         model.forest = Forest::default();
         let row: Row = std::array::from_fn(|i| (i % 5) as f32);
-        let sums = contributions(&model, &row);
+        let (sums, _) = contributions(&model, &row);
         assert!(sums[Group::Others as usize].1.abs() < 1e-9 && sums[Group::Habit as usize].1.abs() > 1e-3, "{sums:?}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! All of it is known at the instant of the decision. Nothing here knows of weights; [`super::model`] has them.
 
+pub(crate) mod hint;
 mod tree;
 
 use super::scan::{LANES, Lane};
@@ -23,8 +24,10 @@ pub(crate) enum Group {
     Since,
     /// What the others do now.
     Others,
-    /// Hour and weekday as such.
+    /// Hour, weekday and public holidays as such.
     Calendar,
+    /// What was told of it.
+    Hints,
 }
 
 /// Knots of the time since the last logout, minutes.
@@ -35,7 +38,7 @@ const FIRST_KNOTS: [f32; 5] = [-2.0, -0.5, 0.5, 2.0, 4.0];
 /// Features for the logistic regression: bent and crossed, so that weights suffice. They come first in a row.
 pub(crate) const LINEAR: usize = 64;
 /// Features for the trees, which bend and cross by themselves: after the others.
-pub(crate) const TREE: usize = 60;
+pub(crate) const TREE: usize = 60 + hint::HINTS;
 /// Where a row has the frequency of the slot, the chance of a return by the time since the logout, and the share of the slot that is left.
 pub(crate) const FREQUENCY: usize = LINEAR;
 pub(crate) const RETURN: usize = LINEAR + 1;
@@ -204,7 +207,7 @@ impl Profile {
             (p.recent_days + 1.0, p.weekday_days[weekday] + 1.0, p.class_days[class] + 1.0);
         for (slot, rate) in rate.iter_mut().enumerate() {
             profile.recent[slot] = (p.recent[slot] + 0.03) / recent_days;
-            profile.weekday[slot] = (p.weekday[weekday][slot / 2] * 0.5 + 0.02) / weekday_days;
+            profile.weekday[slot] = (p.weekday[weekday][slot / 2].get() * 0.5 + 0.02) / weekday_days;
             profile.class[slot] = (p.class[class][slot] + 0.02) / class_days;
             profile.hazard[slot] = (p.class[class][slot] + 0.02) / (p.at_risk[class][slot] + 1.0);
             profile.busy[slot] = 1.0 - p.at_risk[class][slot] / p.class_days[class].max(1.0);
@@ -358,11 +361,13 @@ pub(crate) struct Moment {
     pub left_of_slot: f32,
     /// What the others do.
     pub others: Compared,
+    /// What was told.
+    pub hints: hint::Seen,
 }
 
 impl Moment {
-    /// About the slot of the local time `wall`, decided at `at`.
-    pub(crate) fn new(entry: &Entry, wall: i64, at: Time, others: Compared) -> Self {
+    /// About the slot of the local time `wall`, decided at `at`. `known`: what was told later, if anything, is not known yet.
+    pub(crate) fn new(entry: &Entry, wall: i64, at: Time, known: Time, others: Compared) -> Self {
         let end = entry.last_end.unwrap_or(at).max(entry.last_start).min(at);
         Self {
             slot: pattern::slot_of(wall),
@@ -370,6 +375,7 @@ impl Moment {
             last_length: (end - entry.last_start).as_seconds().max(0) as f32 / 60.0,
             left_of_slot: 1.0 - wall.rem_euclid(pattern::SLOT) as f32 / pattern::SLOT as f32,
             others,
+            hints: hint::see(&entry.hints, at, wall, known),
         }
     }
 }
@@ -427,10 +433,16 @@ pub(crate) fn fill_lane(profile: &Profile, moment: &Moment, columns: &mut Column
     tree::put(profile, moment, &mut LaneFiller { columns, lane, n: LINEAR });
 }
 
+/// Puts other hints into a row.
+pub(crate) fn fill_hints(hints: &hint::Seen, row: &mut Row) {
+    row[FEATURES - hint::HINTS..].copy_from_slice(hints);
+}
+
 /// The group of each feature.
 pub(crate) fn groups() -> Vec<Group> {
     let mut groups = Vec::with_capacity(FEATURES);
-    let moment = Moment { slot: 0, since_end: 0.0, last_length: 0.0, left_of_slot: 1.0, others: Compared::default() };
+    let (others, hints) = (Compared::default(), hint::NOTHING);
+    let moment = Moment { slot: 0, since_end: 0.0, last_length: 0.0, left_of_slot: 1.0, others, hints };
     let profile = Profile::new(&Pattern::new(0), 0);
     put_linear(&profile, &moment, &mut groups);
     assert_eq!(groups.len(), LINEAR, "the trees' features begin here");
@@ -555,8 +567,8 @@ mod tests {
             let profile = Profile::new(&pattern, day);
             for slot in 0..SLOTS {
                 let mut row = [f32::NAN; FEATURES];
-                let others = Compared::default();
-                let moment = Moment { slot, since_end: 0.0, last_length: 0.0, left_of_slot: 0.0, others };
+                let (others, hints) = (Compared::default(), hint::NOTHING);
+                let moment = Moment { slot, since_end: 0.0, last_length: 0.0, left_of_slot: 0.0, others, hints };
                 fill(&profile, &moment, &mut row);
                 assert!(row.iter().all(|value| value.is_finite()), "{row:?}");
             }

@@ -20,7 +20,9 @@ pub(super) struct Judge<'a> {
 impl<'a> Judge<'a> {
     pub(super) fn new(model: &'a Model) -> Self {
         let fitted = model.usable().map(|fitted| (fitted, Scan::of(&fitted.forest)));
-        Self { fitted, waiting: Vec::with_capacity(LANES), columns: Box::new([[0.0; LANES]; FEATURES]) }
+        // On the heap from the beginning: it is large for a stack.
+        let columns = vec![[0.0; LANES]; FEATURES].try_into().expect("it is as long as it was made");
+        Self { fitted, waiting: Vec::with_capacity(LANES), columns }
     }
 
     /// Asks about slot `i`. The answer goes into `slots` at the latest with [`Self::answer`].

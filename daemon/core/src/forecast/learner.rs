@@ -92,7 +92,9 @@ impl Learner {
         }
         decision.fill(&mut self.row);
         if self.sample.wants(login, hash) {
-            self.sample.keep(login, Kept { at, hash, row: self.row });
+            let mut row = self.row;
+            decision.look_ahead(&mut row);
+            self.sample.keep(login, Kept { at, hash, row });
         }
         let fitted = self.model.usable()?;
         let said = fitted.said(&self.row);

@@ -96,6 +96,7 @@ impl Ledger {
         let value = p / f64::from(decision.left().max(LEAST_LEFT));
         let before = if user.until == decision.wall { user.held } else { 0 };
         let held = reached(value) | (before & reached(value / RELEASE_SHARE));
+        let came = decision.ends_with_login();
         let lasts = decision.until - decision.wall;
         let mut rest = held;
         while rest != 0 {
@@ -104,10 +105,10 @@ impl Ledger {
             let fresh = before >> at & 1 == 0;
             let lead = if fresh { decision.lead() } else { 0 };
             sums.idle[at] += lasts + lead;
-            sums.hits[at] += u32::from(decision.login && (!fresh || lasts + lead >= READY_BEFORE.as_seconds()));
+            sums.hits[at] += u32::from(came && (!fresh || lasts + lead >= READY_BEFORE.as_seconds()));
         }
-        sums.logins += u32::from(decision.login);
-        (user.held, user.until) = (if decision.login { 0 } else { held }, decision.until);
+        sums.logins += u32::from(came);
+        (user.held, user.until) = (if came { 0 } else { held }, decision.until);
     }
 
     /// The list at `now`, most thrifty first; empty if too little is known. Forgets what is older.

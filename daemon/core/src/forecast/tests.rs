@@ -1,4 +1,5 @@
 use super::*;
+use crate::hint::{Hint, Kind};
 use crate::history::Clock;
 use crate::id::{DesktopName, PoolName};
 
@@ -64,7 +65,7 @@ fn on_the_short_day_slots_are_skipped_and_on_the_long_day_told_twice() {
     let (mut history, subject) = office("Europe/Warsaw", 1);
     let entry = history.entries.get_mut(&subject).unwrap();
     // Marks each local slot by its own frequency.
-    entry.pattern.weekday = [[0.0; SLOTS / 2]; 7];
+    entry.pattern.weekday = [[pattern::Short::default(); SLOTS / 2]; 7];
     for class in &mut entry.pattern.class {
         for (slot, value) in class.iter_mut().enumerate() {
             *value = slot as f32;
@@ -134,6 +135,31 @@ fn what_still_holds_is_taken_over_and_nothing_else() {
     assert!(!same(&forecast_after(Some(&before), &history, &model, later)), "there is news");
 }
 
+#[test]
+fn a_hint_is_news_for_its_subject_alone() {
+    let (mut history, subject) = office("Europe/Warsaw", 4);
+    let stranger = desktop("b");
+    let now = utc("2010-03-29T06:31:00Z");
+    history.advance(now);
+    let before = forecast(&history, &Model::default(), now);
+    let later = now + Span::minutes(3);
+    let hint = Hint::new(Kind::Badge, later, None, None).unwrap();
+    history.hint(&stranger, &hint);
+    history.advance(later);
+    let same = |after: &Forecast| Arc::ptr_eq(&before.subjects[&subject], &after.subjects[&subject]);
+    assert!(same(&forecast_after(Some(&before), &history, &Model::default(), later)));
+    history.hint(&subject, &hint);
+    history.advance(later);
+    let after = forecast_after(Some(&before), &history, &Model::default(), later);
+    assert!(!same(&after));
+    assert!(
+        (after.subjects[&subject].left - 0.7333).abs() < 0.001,
+        "judged when it was told, 11 minutes before the end of the slot"
+    );
+    history.session_started(&stranger, later + Span::minutes(9), None);
+    assert_eq!(history.entries[&stranger].hints.kept(Kind::Badge).came, 1, "what is told of a stranger is kept");
+}
+
 /// A model that listens to everything.
 fn listening() -> Model {
     let weights = (0..feature::LINEAR).map(|n| 0.01 * (n % 7) as f32 - 0.02).collect();
@@ -174,10 +200,10 @@ fn many_slots_at_once_are_judged_as_each_alone() {
 }
 
 proptest::proptest! {
-    /// Whoever comes and goes when: a forecast that takes over what holds is the one made from nothing.
+    /// Whoever comes and goes when, and whatever is told: a forecast that takes over what holds is the one made from nothing.
     #[test]
     fn a_forecast_after_another_is_as_one_from_nothing(
-        steps in proptest::collection::vec((0_usize..4, 0_i64..5400, proptest::bool::ANY), 1..60)
+        steps in proptest::collection::vec((0_usize..4, 0_i64..5400, 0_u8..4), 1..60)
     ) {
         let zone = jiff::tz::TimeZone::get("Europe/Warsaw").unwrap();
         let mut subjects: Vec<Subject> = ["a", "b", "c"].into_iter().map(desktop).collect();
@@ -195,12 +221,17 @@ proptest::proptest! {
         // Up to the evening before the clocks change.
         let mut now = utc("2010-03-27T20:00:00Z");
         let mut before: Option<Forecast> = None;
-        for (who, seconds, comes) in steps {
+        for (who, seconds, what) in steps {
             now = now + Span::seconds(seconds);
-            if comes {
-                history.session_started(&subjects[who], now, None);
-            } else {
-                history.session_ended(&subjects[who], now);
+            let hint = |kind, from, until| Hint::new(kind, now, from, until).unwrap();
+            match what {
+                0 => history.session_ended(&subjects[who], now),
+                1 => drop(history.session_started(&subjects[who], now, None)),
+                2 => history.hint(&subjects[who], &hint(Kind::Badge, None, None)),
+                _ => {
+                    let from = now + Span::hours(seconds % 40);
+                    history.hint(&subjects[who], &hint(Kind::Leave, Some(from), Some(from + Span::hours(9))));
+                }
             }
             history.advance(now);
             let fresh = forecast(&history, &model, now);

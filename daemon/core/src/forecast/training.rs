@@ -8,6 +8,7 @@ use super::learner::{Learner, ROWS, TrainError};
 use super::model::Model;
 use super::price::COUNTED;
 use super::walk::{Decision, Sink, Walk};
+use crate::hint::Hint;
 use crate::history::Clock;
 use crate::id::Subject;
 use crate::unit::{Span, Time};
@@ -65,6 +66,11 @@ impl Training {
         }
         let end = end.unwrap_or(start + DEFAULT_LENGTH).max(start);
         self.walk.session(subject, start, end, offset, &mut self.learner);
+    }
+
+    /// Something that was told. It may come in any order, before the sessions that are later.
+    pub fn hint(&mut self, subject: &Subject, hint: Hint, offset: Option<Offset>) {
+        self.walk.hint(subject, hint, offset);
     }
 
     /// The model.

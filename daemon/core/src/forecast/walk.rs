@@ -5,12 +5,13 @@
 //! yet from what was known at each slot only: a subject's own pattern does not change while it is idle, and the others'
 //! activity is kept by slot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::tz::Offset;
 
 use super::SLOT;
-use super::feature::{self, Moment, Profile, Row};
+use super::feature::{self, Moment, Profile, Row, hint};
+use crate::hint::Hint;
 use crate::history::pattern;
 use crate::history::{Clock, Entry, GRACE, History};
 use crate::id::Subject;
@@ -31,8 +32,10 @@ pub(crate) struct Decision<'a> {
     pub wall: i64,
     /// Whether a login came from then to the end of the slot.
     pub login: bool,
-    /// When that login came, on the wall clock; the end of the slot without one.
+    /// When that login came, on the wall clock; without one, or with one only after the next decision, that, or the end of the slot.
     pub until: i64,
+    /// Whether another decision of the same slot followed, before its end and before the login: something was told.
+    pub revised: bool,
     /// A number that is as good as random and always the same for this subject and slot.
     pub hash: u32,
     profile: &'a Profile,
@@ -50,9 +53,24 @@ impl Decision<'_> {
         self.moment.left_of_slot
     }
 
-    /// Seconds before it at which a device is attached that shall be there when the slot begins: none for somebody who has just left.
+    /// Whether the login came before anything else was decided.
+    pub(crate) fn ends_with_login(&self) -> bool {
+        self.login && !self.revised
+    }
+
+    /// The features as if it had been made some time before, for some decisions: what was told in between is not known yet, and neither is
+    /// silence. That is how it stands with the later slots of a forecast.
+    pub(crate) fn look_ahead(&self, row: &mut Row) {
+        if !self.entry.hints.is_empty() && self.hash.is_multiple_of(AHEAD_OF) {
+            let known = self.at - AHEAD[(self.hash / AHEAD_OF) as usize % AHEAD.len()];
+            feature::fill_hints(&hint::see(&self.entry.hints, self.at, self.wall, known), row);
+        }
+    }
+
+    /// Seconds before it at which a device is attached that shall be there when the slot begins: none for somebody who has just left, or of
+    /// whom something was told just now.
     pub(crate) fn lead(&self) -> i64 {
-        let idle = self.entry.released().map_or(Span::ZERO, |released| self.at - released);
+        let idle = self.entry.news().map_or(Span::ZERO, |news| self.at - news);
         idle.as_seconds().clamp(0, READY_BEFORE.as_seconds())
     }
 
@@ -70,6 +88,24 @@ pub(crate) trait Sink {
     fn decision(&mut self, decision: &Decision);
 }
 
+/// One decision in so many also teaches what it is to decide ahead; and how long ahead.
+const AHEAD_OF: u32 = 8;
+const AHEAD: [Span; 4] = [Span::minutes(20), Span::hours(1), Span::hours(3), Span::hours(9)];
+
+/// Something that is told, and the wall clock of whoever is spoken of.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    hint: Hint,
+    offset: Option<Offset>,
+}
+
+impl Told {
+    /// On the clock of an entry.
+    fn on_axis(&self, entry: &Entry) -> Hint {
+        self.hint.moved(entry.on_axis(self.hint.told, self.offset) - self.hint.told)
+    }
+}
+
 /// Where the work of one subject stands.
 struct Cursor {
     index: usize,
@@ -83,17 +119,26 @@ struct Cursor {
 pub(crate) struct Walk {
     pub(crate) history: History,
     cursors: BTreeMap<Subject, Cursor>,
+    /// What is told and not due yet, in the order in which it will be.
+    told: BTreeMap<Subject, VecDeque<Told>>,
     /// All slots that end before this are worked off.
     done: Option<Time>,
 }
 
 impl Walk {
     pub(crate) fn new(forget: Span) -> Self {
-        Self { history: History::new(forget), cursors: BTreeMap::new(), done: None }
+        Self { history: History::new(forget), cursors: BTreeMap::new(), told: BTreeMap::new(), done: None }
     }
 
     pub(crate) fn set_clock(&mut self, subject: &Subject, clock: Clock) {
         self.history.set_clock(subject, clock);
+    }
+
+    /// Something that is told. It may come at any time before it is due, and is not known before.
+    pub(crate) fn hint(&mut self, subject: &Subject, hint: Hint, offset: Option<Offset>) {
+        let told = self.told.entry(subject.clone()).or_default();
+        let at = told.partition_point(|before| (before.hint.due(), before.hint) <= (hint.due(), hint));
+        told.insert(at, Told { hint, offset });
     }
 
     /// A session. Sessions come in the order of their starts; a missing end is the caller's to fill.
@@ -108,6 +153,8 @@ impl Walk {
         self.advance(start, sink);
         self.history.activity.advance(start);
         let forget = self.history.forget();
+        let mut none = VecDeque::new();
+        let told = self.told.get_mut(subject).unwrap_or(&mut none);
         if let Some(entry) = self.history.entries.get_mut(subject)
             && let Some(released) = entry.released()
         {
@@ -118,8 +165,20 @@ impl Walk {
             if on_axis > released {
                 let login = on_axis <= forgotten;
                 let until = if login { on_axis } else { forgotten };
-                flush(cursor, entry, &self.history.activity, until, login, sink);
+                flush(cursor, entry, told, &self.history.activity, until, login, sink);
             }
+        }
+        // What was told during the session before, or of a stranger.
+        while let Some(next) = told.front() {
+            let is_due = match self.history.entries.get(subject) {
+                Some(entry) => next.on_axis(entry).due() <= entry.on_axis(start, offset),
+                None => next.hint.due() <= start,
+            };
+            if !is_due {
+                break;
+            }
+            self.history.take_hint(subject, &next.hint, next.offset);
+            told.pop_front();
         }
         let index = self.cursors.len();
         let cursor = self.cursors.entry(subject.clone()).or_insert_with(|| Cursor {
@@ -156,6 +215,7 @@ impl Walk {
     /// Works off every slot that is over by `until`.
     pub(crate) fn settle(&mut self, until: Time, sink: &mut impl Sink) {
         let forget = self.history.forget();
+        let mut none = VecDeque::new();
         let mut at = self.done.unwrap_or(until);
         loop {
             at = (at + STRIDE).min(until);
@@ -163,7 +223,8 @@ impl Walk {
             for (subject, cursor) in &mut self.cursors {
                 let entry = self.history.entries.get_mut(subject).expect("every cursor has its entry");
                 let forgotten = entry.last_end.unwrap_or(entry.last_start).max(entry.last_start) + forget;
-                flush(cursor, entry, &self.history.activity, at.min(forgotten), false, sink);
+                let told = self.told.get_mut(subject).unwrap_or(&mut none);
+                flush(cursor, entry, told, &self.history.activity, at.min(forgotten), false, sink);
             }
             if at >= until {
                 break;
@@ -173,10 +234,12 @@ impl Walk {
     }
 }
 
-/// Works off the slots of one subject that end by `until`; with `login`, also the one in which the login at `until` falls.
+/// Works off the slots of one subject that end by `until`; with `login`, also the one in which the login at `until` falls. What is `told`
+/// is taken when it is due, and makes a decision if that is within a slot.
 fn flush(
     cursor: &mut Cursor,
     entry: &mut Entry,
+    told: &mut VecDeque<Told>,
     activity: &crate::history::activity::Activity,
     until: Time,
     login: bool,
@@ -206,6 +269,13 @@ fn flush(
         if !login_here && end > until {
             break;
         }
+        while let Some(hint) = told.front().map(|next| next.on_axis(entry)).filter(|hint| hint.due() <= at) {
+            entry.hints.tell(&hint, &entry.clock);
+            told.pop_front();
+        }
+        let over = if login_here { until } else { end };
+        let next = told.iter().map(|next| next.on_axis(entry)).take_while(|next| next.due() < over).find(Hint::is_news);
+        let over = next.map_or(over, |next| next.told);
         let hash = mix(cursor.hash ^ at.unix() as u64);
         if !sink.skips(at, login_here, hash) {
             let day = pattern::day_of(wall);
@@ -217,20 +287,22 @@ fn flush(
                 cursor.profile = None;
             }
             let profile = cursor.profile.get_or_insert_with(|| Profile::new(&entry.pattern, day));
-            let moment = Moment::new(entry, wall, at, activity.at(at));
+            let moment = Moment::new(entry, wall, at, at, activity.at(at));
+
             sink.decision(&Decision {
                 index: cursor.index,
                 entry,
                 at,
                 wall,
                 login: login_here,
-                until: wall + if login_here { (until - at).as_seconds() } else { remaining },
+                until: wall + (over - at).as_seconds(),
+                revised: next.is_some(),
                 hash,
                 profile,
                 moment,
             });
         }
-        at = end;
+        at = next.map_or(end, |next| next.told);
     }
     cursor.next = Some(at);
 }

@@ -62,6 +62,24 @@ pub(crate) fn return_bin(minutes: f32) -> usize {
     RETURN_ENDS.partition_point(|end| *end <= minutes)
 }
 
+/// A number in three bytes: the first 16 bits of a fraction are more than a count of logins has to tell, and seven weekdays are the
+/// largest part of a pattern.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Short([u8; 3]);
+
+impl Short {
+    pub(crate) fn get(self) -> f32 {
+        let [a, b, c] = self.0;
+        f32::from_bits(u32::from_le_bytes([0, a, b, c]))
+    }
+
+    /// Rounded to the nearest.
+    pub(crate) fn set(&mut self, x: f32) {
+        let [_, a, b, c] = x.to_bits().saturating_add(0x80).to_le_bytes();
+        self.0 = [a, b, c];
+    }
+}
+
 /// The login pattern of one subject.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
@@ -69,7 +87,7 @@ pub(crate) struct Pattern {
     pub recent: [f32; SLOTS],
     pub recent_days: f32,
     /// Logins per half hour by weekday, smoothed, decayed by week; and the weeks.
-    pub weekday: [[f32; SLOTS / 2]; 7],
+    pub weekday: [[Short; SLOTS / 2]; 7],
     pub weekday_days: [f32; 7],
     /// Logins per slot on weekdays and weekends, smoothed, decayed; the days; and how often one could have come.
     pub class: [[f32; SLOTS]; 2],
@@ -112,7 +130,7 @@ impl Pattern {
         Self {
             recent: [0.0; SLOTS],
             recent_days: 0.0,
-            weekday: [[0.0; SLOTS / 2]; 7],
+            weekday: [[Short::default(); SLOTS / 2]; 7],
             weekday_days: [0.0; 7],
             class: [[0.0; SLOTS]; 2],
             class_days: [0.0; 2],
@@ -209,7 +227,7 @@ impl Pattern {
             *value *= KEEP_RECENT;
         }
         for value in &mut self.weekday[weekday] {
-            *value *= KEEP_WEEKDAY;
+            value.set(value.get() * KEEP_WEEKDAY);
         }
         self.long_days[class] = self.long_days[class] * KEEP_LONG + 1.0;
         for value in &mut self.long[class] {
@@ -228,7 +246,8 @@ impl Pattern {
                     if (0..SLOTS as i32).contains(&near) {
                         let (near, add) = (near as usize, f32::from(*count) * weight / 9.0);
                         self.recent[near] += add;
-                        self.weekday[weekday][near / 2] += add;
+                        let half_hour = &mut self.weekday[weekday][near / 2];
+                        half_hour.set(half_hour.get() + add);
                         self.class[class][near] += add;
                         self.long[class][near / BLOCK] += add;
                     }
@@ -294,12 +313,21 @@ mod tests {
         let nine = 36;
         assert!(pattern.class[0][nine] / pattern.class_days[0] > 0.33);
         assert!(pattern.class[1][nine] < 1e-6);
-        assert!(pattern.weekday[0][nine / 2] > pattern.weekday[5][nine / 2]);
+        assert!(pattern.weekday[0][nine / 2].get() > pattern.weekday[5][nine / 2].get());
         assert_eq!(pattern.first_before(3), Some(nine), "Friday");
         assert_eq!(pattern.first_before(1), None, "Sunday");
         assert!(pattern.at_risk[0][40] < 0.1, "logged in at 10");
         assert!(pattern.at_risk[0][nine] > 5.0);
         assert_eq!(pattern.active & 0b111_1111, 0b111_1100);
+    }
+
+    #[test]
+    fn three_bytes_tell_a_count() {
+        for x in [0.0, 1.0, 1.0 / 9.0, 6.623_456_7, 1e-20, 200.5_f32] {
+            let mut short = Short::default();
+            short.set(x);
+            assert!((short.get() - x).abs() <= x / 65_536.0, "{x} became {}", short.get());
+        }
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl Scene {
             preallocate: true,
             missing_gpu: MissingGpu::default(),
             presence: crate::presence::Presence::default(),
+            hours: None,
         };
         self.desktops.insert(uuid, desktop);
         self.tracks.insert(uuid, Track::default());

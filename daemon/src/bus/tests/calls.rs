@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use headstart_core::hint::Kind;
+use headstart_core::id::DesktopName;
 use headstart_core::request::{Preallocation, Wish};
 use headstartd::message::Message;
 use zbus::wire::{OwnedVariant, Variant};
@@ -149,4 +151,45 @@ async fn a_desktop_explains_itself_with_its_last_decisions() {
     let reply = call(&client, "Decisions", &("", 5_u32)).await.unwrap();
     let rows: Vec<(i64, String, String, String)> = reply.body().deserialize().unwrap();
     assert_eq!((rows[0].0, rows[0].1.as_str()), (NOW.unix(), ""));
+}
+
+#[tokio::test]
+async fn a_hint_reaches_the_loop_and_is_listed() {
+    let mut service = service::sample().await;
+    let client = service.client().await;
+    let until = NOW.unix() + 3600;
+    let options = Options::from([("valid-until", until.into())]);
+    call(&client, "Hint", &("design-01", "badge", options)).await.unwrap();
+    let Some(Message::Hint { desktops, hint }) = service.messages.recv().await else { panic!("a hint was expected") };
+    assert_eq!(desktops.iter().map(DesktopName::as_str).collect::<Vec<_>>(), ["design-01"]);
+    assert_eq!((hint.kind, hint.told, hint.until.unix()), (Kind::Badge, NOW, until));
+    let options = Options::from([("from", until.into())]);
+    call(&client, "Hint", &("*", "maintenance", options)).await.unwrap();
+    let Some(Message::Hint { desktops, hint }) = service.messages.recv().await else { panic!("a hint was expected") };
+    assert!(desktops.len() > 1, "{desktops:?}");
+    assert_eq!(hint.until.unix(), until + 86_400);
+    let reply = call(&client, "Hints", &("design-01", 5_u32)).await.unwrap();
+    let hints: Vec<(String, String, i64, i64, i64)> = reply.body().deserialize().unwrap();
+    assert_eq!((hints[0].0.as_str(), hints[0].1.as_str(), hints[0].2), ("design-01", "shift", NOW.unix()));
+}
+
+#[tokio::test]
+async fn a_hint_that_makes_no_sense_is_refused_by_name() {
+    let service = service::sample().await;
+    let client = service.client().await;
+    let none = Options::new;
+    let before = Options::from([("valid-until", (NOW.unix() - 60).into())]);
+    let ahead = Options::from([("from", (NOW.unix() + 60).into())]);
+    for (subject, kind, options, name, text) in [
+        ("design-01", "tea", none(), "InvalidArgument", "\"tea\" is no kind of hint; there are: badge"),
+        ("design-99", "badge", none(), "UnknownDomain", "design-99"),
+        ("design-01", "badge", before, "InvalidArgument", "badge: it ends"),
+        ("design-01", "vpn", ahead, "InvalidArgument", "vpn: vpn is an event"),
+        ("design-01", "leave", Options::from([("till", 5_i64.into())]), "InvalidArgument", "\"till\" is not known"),
+        ("design-01", "leave", Options::from([("from", "soon".into())]), "InvalidArgument", "seconds since 1970 (x)"),
+    ] {
+        let (got, why) = refusal(call(&client, "Hint", &(subject, kind, options)).await);
+        assert_eq!(got, format!("org.headstart1.Error.{name}"), "{why}");
+        assert!(why.contains(text), "{why}");
+    }
 }

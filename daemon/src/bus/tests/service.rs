@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use headstart_core::desktop::{Change, Settings};
 use headstart_core::gpu::Interface;
+use headstart_core::hint::{Hint, Kind};
 use headstart_core::id::DesktopName;
 use headstart_core::unit::Time;
 use headstartd::bus::{self, BusChoice, Candidate, Decision, HistoryPort, HostPort, Import, Imported, Pending, Ports};
@@ -162,6 +163,12 @@ impl HistoryPort for FakeHistory {
             writeln!(file, "anna,design-01,2026-11-20T08:03:00+01:00,").map_err(|error| error.to_string())?;
             Ok(u64::from(since.is_none()))
         })
+    }
+
+    fn hints(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<(DesktopName, Hint)>> {
+        let name = desktop.unwrap_or_else(|| DesktopName::new("office-01").expect("a name"));
+        let hint = Hint::new(Kind::Shift, sample::NOW, Some(sample::NOW), None).expect("a hint");
+        Box::pin(async move { Ok(vec![(name, hint)].into_iter().take(most as usize).collect()) })
     }
 
     fn decisions(&self, desktop: Option<DesktopName>, most: u32) -> Pending<'_, Vec<Decision>> {

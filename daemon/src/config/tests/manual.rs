@@ -35,6 +35,9 @@ impl Item {
         let more = match (&*self.table, &*self.key) {
             ("[[desktop]]" | "[[gpu.profiles]]", "name") | ("[[gpu]]", "address" | "vendor" | "driver") => "",
             ("[[desktop]]" | "[[gpu.profiles]]", _) => "name = \"x\"\n",
+            ("[[calendar]]", "path") => "kind = \"leave\"\n",
+            ("[[calendar]]", "kind") => "path = \"/x\"\n",
+            ("[[calendar]]", _) => "path = \"/x\"\nkind = \"leave\"\n",
             ("[[gpu]]", "device") => "vendor = 0x10de\n",
             ("[[gpu]]", _) => "address = \"0000:3b:00.0\"\n",
             _ => "",
