@@ -160,7 +160,15 @@ fn print(outcome: &Outcome, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "Model at the end: {}.", outcome.model)?;
     writeln!(out, "{}", points(result))?;
     writeln!(out, "Hit rate at a budget of idle GPU-hours per user and day, between the points of each curve:")?;
-    writeln!(out, "{}", budgets(result))?;
+    writeln!(out, "{}", budgets(result, backtest::hit_at))?;
+    if let Some(new) = first.newcomers.filter(|new| new.cold_logins > 0) {
+        writeln!(
+            out,
+            "The same of users in their first 14 days alone, at a budget for each of them ({} cold logins, the first of each left out):",
+            new.cold_logins
+        )?;
+        writeln!(out, "{}", budgets(result, backtest::newcomers_hit_at))?;
+    }
     writeln!(
         out,
         "Reliability: forecasts for a quarter hour, and how often they came true (sum of both: {:.2}).",
@@ -209,12 +217,10 @@ fn threshold(point: &Point) -> String {
     if point.threshold == 0.0 { "-".to_owned() } else { format!("{}", point.threshold) }
 }
 
-fn budgets(result: &BacktestResult) -> Table {
+fn budgets(result: &BacktestResult, hit_at: impl Fn(&[Point], f64) -> Option<f64>) -> Table {
     let mut table = table(["policy", "0.5 h", "1 h", "2 h", "4 h"]);
     for policy in result.policies.iter().filter(|policy| policy.points.len() > 1) {
-        let cell = |hours| {
-            backtest::hit_at(&policy.points, hours).map_or("-".to_owned(), |hit| format!("{:.1} %", hit * 100.0))
-        };
+        let cell = |hours| hit_at(&policy.points, hours).map_or("-".to_owned(), |hit| format!("{:.1} %", hit * 100.0));
         table.add_row([policy.name.clone(), cell(0.5), cell(1.0), cell(2.0), cell(4.0)]);
     }
     table

@@ -17,6 +17,7 @@ fn point(threshold: f64, hit_rate: f64, hours: f64) -> Point {
         mean_wait_s: (1.0 - hit_rate) * 38.0,
         cold_logins: 6482,
         attaches_per_login: hit_rate + hours * 0.2,
+        newcomers: None,
     }
 }
 
