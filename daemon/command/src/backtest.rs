@@ -31,6 +31,9 @@ pub(crate) struct BacktestArgs {
     /// Write a report with charts, one HTML file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write the reliability diagram alone, one SVG picture
+    #[arg(long, value_name = "FILE")]
+    reliability: Option<PathBuf>,
     /// Write every interval in which a GPU was held for somebody not logged in, `user,start,end`; needs --threshold, --idle-budget or
     /// --target-hit-rate
     #[arg(long, value_name = "FILE", requires = "decided")]
@@ -107,6 +110,9 @@ pub(crate) fn run(args: &BacktestArgs, json: bool) -> Result<()> {
     }
     if let Some(path) = &args.report {
         write_file(path, |out| crate::report::write_html(&outcome.result, out))?;
+    }
+    if let Some(path) = &args.reliability {
+        write_file(path, |out| crate::report::write_reliability(&outcome.result, out))?;
     }
     let mut out = std::io::stdout().lock();
     let printed = if json {

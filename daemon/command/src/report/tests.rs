@@ -175,6 +175,27 @@ fn a_usual_result_is_told_and_drawn() {
 }
 
 #[test]
+fn the_reliability_diagram_stands_alone() {
+    let mut result = sample();
+    result.trace = "<a&b>.csv".to_owned();
+    let mut bytes = Vec::new();
+    write_reliability(&result, &mut bytes).unwrap();
+    let picture = String::from_utf8(bytes).unwrap();
+    let document = roxmltree::Document::parse(&picture).unwrap();
+    let root = document.root_element();
+    assert_eq!(root.tag_name().namespace(), Some("http://www.w3.org/2000/svg"));
+    assert_eq!(root.children().find(|n| n.has_tag_name("title")).unwrap().text().unwrap().matches("<a&b>").count(), 1);
+    let of = |class: &str| document.descendants().filter(|n| n.attribute("class") == Some(class)).count();
+    assert_eq!((of("dot"), of("ground")), (10, 1));
+    // Every colour that it uses is defined in it, for light and dark.
+    for name in picture.split("var(").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        assert!(picture.matches(&format!("{name}: #")).count() >= 2, "{name}");
+    }
+    result.reliability.clear();
+    assert!(write_reliability(&result, &mut Vec::new()).unwrap_err().to_string().starts_with("no forecast was scored"));
+}
+
+#[test]
 fn nothing_is_drawn_from_nothing() {
     let mut result = sample();
     result.week = None;
