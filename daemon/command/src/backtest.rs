@@ -38,6 +38,9 @@ pub(crate) struct BacktestArgs {
     /// Write a report with charts, one HTML file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write the reliability diagram alone, one SVG picture
+    #[arg(long, value_name = "FILE")]
+    reliability: Option<PathBuf>,
     /// Write every interval in which a GPU was held for somebody not logged in, `user,start,end`; needs --threshold, --idle-budget or
     /// --target-hit-rate
     #[arg(long, value_name = "FILE", requires = "decided")]
@@ -120,6 +123,9 @@ pub(crate) fn run(args: &BacktestArgs, json: bool) -> Result<()> {
     if let Some(path) = &args.report {
         write_file(path, |out| crate::report::write_html(&outcome.result, out))?;
     }
+    if let Some(path) = &args.reliability {
+        write_file(path, |out| crate::report::write_reliability(&outcome.result, out))?;
+    }
     let mut out = std::io::stdout().lock();
     let printed = if json {
         serde_json::to_writer_pretty(&mut out, &outcome.result).map_err(anyhow::Error::from).and_then(|()| {
@@ -172,7 +178,15 @@ fn print(outcome: &Outcome, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "Model at the end: {}.", outcome.model)?;
     writeln!(out, "{}", points(result))?;
     writeln!(out, "Hit rate at a budget of idle GPU-hours per user and day, between the points of each curve:")?;
-    writeln!(out, "{}", budgets(result))?;
+    writeln!(out, "{}", budgets(result, backtest::hit_at))?;
+    if let Some(new) = first.newcomers.filter(|new| new.cold_logins > 0) {
+        writeln!(
+            out,
+            "The same of users in their first 14 days alone, at a budget for each of them ({} cold logins, the first of each left out):",
+            new.cold_logins
+        )?;
+        writeln!(out, "{}", budgets(result, backtest::newcomers_hit_at))?;
+    }
     writeln!(
         out,
         "Reliability: forecasts for a quarter hour, and how often they came true (sum of both: {:.2}).",
@@ -221,12 +235,10 @@ fn threshold(point: &Point) -> String {
     if point.threshold == 0.0 { "-".to_owned() } else { format!("{}", point.threshold) }
 }
 
-fn budgets(result: &BacktestResult) -> Table {
+fn budgets(result: &BacktestResult, hit_at: impl Fn(&[Point], f64) -> Option<f64>) -> Table {
     let mut table = table(["policy", "0.5 h", "1 h", "2 h", "4 h"]);
     for policy in result.policies.iter().filter(|policy| policy.points.len() > 1) {
-        let cell = |hours| {
-            backtest::hit_at(&policy.points, hours).map_or("-".to_owned(), |hit| format!("{:.1} %", hit * 100.0))
-        };
+        let cell = |hours| hit_at(&policy.points, hours).map_or("-".to_owned(), |hit| format!("{:.1} %", hit * 100.0));
         table.add_row([policy.name.clone(), cell(0.5), cell(1.0), cell(2.0), cell(4.0)]);
     }
     table

@@ -31,6 +31,20 @@ pub(crate) fn write_html(result: &BacktestResult, out: &mut dyn Write) -> anyhow
     out.flush().context("cannot write the report")
 }
 
+/// Writes the reliability diagram alone, as a picture for a page of somebody else's: light or dark as its reader has it.
+///
+/// # Errors
+/// Writing failed, or no forecast was scored.
+pub(crate) fn write_reliability(result: &BacktestResult, out: &mut dyn Write) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        result.reliability.iter().any(|bin| bin.n > 0),
+        "no forecast was scored, so there is nothing to draw"
+    );
+    let mut picture = String::new();
+    reliability::picture(&mut picture, result).context("cannot compose the picture")?;
+    out.write_all(picture.as_bytes()).context("cannot write the picture")
+}
+
 /// The whole page.
 fn compose(out: &mut String, result: &BacktestResult) -> fmt::Result {
     let trace = Escaped(&result.trace);
@@ -39,7 +53,11 @@ fn compose(out: &mut String, result: &BacktestResult) -> fmt::Result {
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><title>headstart backtest: {trace}</title>"
     )?;
     out.write_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/><meta name=\"color-scheme\" content=\"light dark\"/>")?;
-    write!(out, "<style>\n{}</style></head>\n<body><main>", include_str!("report/page.css"))?;
+    write!(
+        out,
+        "<style>\n{}</style></head>\n<body><main>",
+        concat!(include_str!("report/chart.css"), include_str!("report/page.css"))
+    )?;
     write!(
         out,
         "<header><h1>Is the GPU there before its user?</h1><p class=\"trace\">headstart backtest of {trace}</p></header>"

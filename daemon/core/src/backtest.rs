@@ -236,7 +236,16 @@ fn first_part(rows: &[Row], share: f64) -> Cow<'_, [Row]> {
 /// The hit rate at so many idle hours per user and day, by a line between the points beside it. Points beyond the ends
 /// are not invented: before the first one the line goes to the origin, after the last one there is nothing.
 pub fn hit_at(points: &[result::Point], idle_hours: f64) -> Option<f64> {
-    let mut curve: Vec<(f64, f64)> = points.iter().map(|p| (p.idle_gpu_hours_per_user_day, p.hit_rate)).collect();
+    on_curve(points.iter().map(|p| (p.idle_gpu_hours_per_user_day, p.hit_rate)).collect(), idle_hours)
+}
+
+/// The same of newcomers alone, at so many idle hours per newcomer and day.
+pub fn newcomers_hit_at(points: &[result::Point], idle_hours: f64) -> Option<f64> {
+    let of = |p: &result::Point| p.newcomers.map(|new| (new.idle_gpu_hours_per_user_day, new.hit_rate));
+    on_curve(points.iter().filter_map(of).collect(), idle_hours)
+}
+
+fn on_curve(mut curve: Vec<(f64, f64)>, idle_hours: f64) -> Option<f64> {
     curve.push((0.0, 0.0));
     curve.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     // More idle hours never do worse: whoever may spend them may also leave it.

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use headstart_core::backtest::result::ReliabilityBin;
+use headstart_core::backtest::result::{BacktestResult, ReliabilityBin};
 
-use super::svg::{Px, Scale, Spread, percent, short_count, thousands};
+use super::svg::{Escaped, Px, Scale, Spread, percent, short_count, thousands};
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 440.0;
@@ -15,17 +15,41 @@ const BOTTOM: f64 = 330.0;
 
 /// Draws the diagram, and under it how many forecasts each mark stands for.
 pub(super) fn chart(out: &mut String, bins: &[ReliabilityBin]) -> fmt::Result {
+    write!(out, "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">")?;
+    out.write_str("<title>Reliability of the forecasts</title>")?;
+    describe(out, " The table below has the numbers.")?;
+    draw(out, bins)?;
+    out.write_str("</svg>")
+}
+
+/// The same as a file of its own, with the styles and a ground to stand on.
+pub(super) fn picture(out: &mut String, result: &BacktestResult) -> fmt::Result {
+    write!(
+        out,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">"
+    )?;
+    write!(out, "<title>Reliability of the forecasts, {}</title>", Escaped(&result.trace))?;
+    describe(out, "")?;
+    write!(
+        out,
+        "<style>\n{}svg {{ font-family: system-ui, -apple-system, \"Segoe UI\", \"DejaVu Sans\", sans-serif; }}\n.ground {{ fill: var(--surface); }}\n</style>",
+        include_str!("chart.css")
+    )?;
+    write!(out, "<rect class=\"ground\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"10\"/>")?;
+    draw(out, &result.reliability)?;
+    out.write_str("</svg>\n")
+}
+
+fn describe(out: &mut String, more: &str) -> fmt::Result {
+    out.write_str("<desc>Forecast probability across, share that came true upwards. ")?;
+    write!(out, "Marks on the diagonal are forecasts that hold what they promise.{more}</desc>")
+}
+
+fn draw(out: &mut String, bins: &[ReliabilityBin]) -> fmt::Result {
     let (low, ticks, spread) = range(bins);
     let high = *ticks.last().unwrap_or(&1.0);
     let x = Scale { spread, values: (low, high), px: (LEFT, RIGHT) };
     let y = Scale { spread, values: (low, high), px: (BOTTOM, TOP + 6.0) };
-    write!(out, "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">")?;
-    out.write_str(
-        "<title>Reliability of the forecasts</title><desc>Forecast probability across, share that came true upwards. ",
-    )?;
-    out.write_str(
-        "Marks on the diagonal are forecasts that hold what they promise. The table below has the numbers.</desc>",
-    )?;
     // Four decades leave too little room across for the threes.
     let every = if ticks.len() > 8 { 2 } else { 1 };
     for (i, tick) in ticks.iter().enumerate() {
@@ -81,7 +105,7 @@ pub(super) fn chart(out: &mut String, bins: &[ReliabilityBin]) -> fmt::Result {
         let open = if bin.seen <= low && matches!(spread, Spread::Log) { " open" } else { "" };
         write!(out, "<circle class=\"dot{open}\" cx=\"{}\" cy=\"{}\" r=\"5\"/></g>", Px(at), Px(seen))?;
     }
-    out.write_str("</svg>")
+    Ok(())
 }
 
 /// Bars under the diagram, on a log scale: a bin may hold ten or a million forecasts.

@@ -17,6 +17,7 @@ fn point(threshold: f64, hit_rate: f64, hours: f64) -> Point {
         mean_wait_s: (1.0 - hit_rate) * 38.0,
         cold_logins: 6482,
         attaches_per_login: hit_rate + hours * 0.2,
+        newcomers: None,
     }
 }
 
@@ -171,6 +172,27 @@ fn a_usual_result_is_told_and_drawn() {
     for name in sample().policies.iter().map(|policy| &policy.name) {
         assert_eq!(page.matches(&format!(">{name}</text>")).count(), 2, "{name} is not labelled in both sizes");
     }
+}
+
+#[test]
+fn the_reliability_diagram_stands_alone() {
+    let mut result = sample();
+    result.trace = "<a&b>.csv".to_owned();
+    let mut bytes = Vec::new();
+    write_reliability(&result, &mut bytes).unwrap();
+    let picture = String::from_utf8(bytes).unwrap();
+    let document = roxmltree::Document::parse(&picture).unwrap();
+    let root = document.root_element();
+    assert_eq!(root.tag_name().namespace(), Some("http://www.w3.org/2000/svg"));
+    assert_eq!(root.children().find(|n| n.has_tag_name("title")).unwrap().text().unwrap().matches("<a&b>").count(), 1);
+    let of = |class: &str| document.descendants().filter(|n| n.attribute("class") == Some(class)).count();
+    assert_eq!((of("dot"), of("ground")), (10, 1));
+    // Every colour that it uses is defined in it, for light and dark.
+    for name in picture.split("var(").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        assert!(picture.matches(&format!("{name}: #")).count() >= 2, "{name}");
+    }
+    result.reliability.clear();
+    assert!(write_reliability(&result, &mut Vec::new()).unwrap_err().to_string().starts_with("no forecast was scored"));
 }
 
 #[test]

@@ -14,6 +14,8 @@ const DEFAULT_LENGTH: i64 = 2700;
 /// A session is at least so long, seconds.
 const SHORTEST: i64 = 60;
 const DAY: i64 = 86_400;
+/// So long after the first login a user is new.
+const NEW: i64 = 14 * DAY;
 
 /// Sessions with less than the grace time between them; wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,13 @@ pub(crate) struct Episode {
 pub(crate) struct User {
     pub name: UserName,
     pub episodes: Vec<Episode>,
+}
+
+impl User {
+    /// Until when it is among the newcomers.
+    pub(crate) fn new_until(&self) -> i64 {
+        self.episodes.first().map_or(0, |first| first.start + NEW)
+    }
 }
 
 /// One session as it is fed to the walk.
@@ -57,6 +66,9 @@ pub(crate) struct Episodes {
     pub logins: u64,
     /// Days under management that are scored, over all users.
     pub managed_days: f64,
+    /// The same of users in their first days.
+    pub new_logins: u64,
+    pub new_days: f64,
 }
 
 /// An idle time under management that is scored.
@@ -101,7 +113,18 @@ impl Episodes {
             users.push(User { name: name.clone(), episodes: merge(&spans) });
         }
         sessions.sort_unstable();
-        let mut episodes = Self { users, sessions, rows: n, first: 0, t0: 0, t1: 0, logins: 0, managed_days: 0.0 };
+        let mut episodes = Self {
+            users,
+            sessions,
+            rows: n,
+            first: 0,
+            t0: 0,
+            t1: 0,
+            logins: 0,
+            managed_days: 0.0,
+            new_logins: 0,
+            new_days: 0.0,
+        };
         episodes.count();
         episodes
     }
@@ -113,15 +136,19 @@ impl Episodes {
         self.t0 = first.div_euclid(DAY) * DAY + WARMUP;
         self.t1 = last + 1;
         self.logins = starts().filter(|start| self.is_scored(*start)).count() as u64;
-        let mut managed = 0;
+        let (mut managed, mut new) = (0, 0);
+        self.new_logins = 0;
         for user in &self.users {
+            let later = user.episodes.iter().skip(1).map(|episode| episode.start);
+            self.new_logins += later.filter(|start| self.is_scored(*start) && *start < user.new_until()).count() as u64;
             for (i, episode) in user.episodes.iter().enumerate() {
                 let next = user.episodes.get(i + 1).map_or(self.t1, |next| next.start);
                 let end = next.min(episode.end + FORGET).min(self.t1);
                 managed += (end - episode.start.max(self.t0)).max(0);
+                new += (end.min(user.new_until()) - episode.start.max(self.t0)).max(0);
             }
         }
-        self.managed_days = managed as f64 / DAY as f64;
+        (self.managed_days, self.new_days) = (managed as f64 / DAY as f64, new as f64 / DAY as f64);
     }
 
     pub(crate) fn is_scored(&self, wall: i64) -> bool {

@@ -22,6 +22,19 @@ pub struct Point {
     pub cold_logins: u64,
     /// Times a GPU was attached ahead, per cold login.
     pub attaches_per_login: f64,
+    /// Of the logins above, those of users in their first two weeks, the very first login left out; none where a pool is shared.
+    pub newcomers: Option<Newcomers>,
+}
+
+/// What a policy did for users in the first 14 days after their first login, as far as these are scored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Newcomers {
+    /// Cold logins that found their GPU, of all but the first one of each, which nobody can foresee; 0 to 1.
+    pub hit_rate: f64,
+    /// GPU-hours held for them while they were not logged in, per such user and day.
+    pub idle_gpu_hours_per_user_day: f64,
+    /// Cold logins that count.
+    pub cold_logins: u64,
 }
 
 /// One policy over its thresholds.

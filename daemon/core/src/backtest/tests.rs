@@ -63,6 +63,27 @@ fn a_budget_is_kept_about() {
     assert!((0.6..1.5).contains(&idle), "{idle}");
 }
 
+#[test]
+fn newcomers_are_counted_for_a_fortnight_without_their_first_login() {
+    let mut rows = small_trace();
+    let from = rows[0].start + Span::days(40);
+    rows.retain(|row| row.user.as_str() != "u0" || row.start >= from);
+    let first = rows.iter().find(|row| row.user.as_str() == "u0").unwrap().start;
+    let new = |row: &&Row| row.user.as_str() == "u0" && row.start < first + Span::days(14);
+    let logins = rows.iter().filter(new).count() as u64 - 1;
+    assert!(logins > 8, "{logins}");
+    let outcome = run(&rows, &options(0.04), &mut |_| {}).unwrap();
+    for (name, hits) in [("always-on", 1.0), ("on-demand", 0.0)] {
+        let policy = outcome.result.policies.iter().find(|policy| policy.name == name).unwrap();
+        let newcomers = policy.points[0].newcomers.unwrap();
+        assert_eq!((newcomers.cold_logins, newcomers.hit_rate), (logins, hits), "{name}");
+        let idle = newcomers.idle_gpu_hours_per_user_day;
+        assert!(if hits > 0.0 { (12.0..24.0).contains(&idle) } else { idle == 0.0 }, "{name}: {idle}");
+    }
+    let hits = newcomers_hit_at(&outcome.result.policies[0].points, 1.0).unwrap();
+    assert!((0.1..1.0).contains(&hits), "{hits}");
+}
+
 fn budget() -> Options {
     Options { threshold: None, goal: Some(Goal::IdleBudget(Span::hours(1))), ..options(0.04) }
 }

@@ -27,12 +27,19 @@ const MAIN: usize = 1;
 pub(crate) const USUAL: f32 = -4.5;
 /// Strength of the prior that the main member is right as it stands, in information (sum of p (1 - p)); of the bend, less.
 const STRENGTH: f64 = 300.0;
-const BEND_STRENGTH: f64 = 20.0;
+const BEND_STRENGTH: f64 = 5.0;
+/// Log-odds about which the bend sets in: above those of nearly all slots, below those at which devices are taken.
+const KNEE: f64 = -3.5;
 /// What was said so long ago counts half for the weights; and for the level.
-const HALF_LIFE: f64 = 28.0 * 86_400.0;
-const LEVEL_HALF_LIFE: f64 = 8.0 * 86_400.0;
-/// Logins that the level must be worth before it counts half.
-const LEVEL_PRIOR: f64 = 100.0;
+const DAY: f64 = 86_400.0;
+const HALF_LIFE: f64 = 28.0 * DAY;
+const LEVEL_HALF_LIFE: f64 = 4.0 * DAY;
+/// Logins that the level must be worth before it counts half, if logins come independently of each other; if whole days are good or bad
+/// together, so many times more as the days scatter.
+const LEVEL_PRIOR: f64 = 20.0;
+/// Days, and logins expected on each, from which that scatter is judged.
+const FEW_DAYS: usize = 7;
+const FEW_EXPECTED: f64 = 0.5;
 /// How much less members count that were fitted on fewer logins: the share to this power.
 const LESS_LEARNED: f64 = 8.0;
 /// Logins below which everything stays at the prior.
@@ -40,7 +47,7 @@ const FEW_LOGINS: usize = 80;
 /// What was said before is let go.
 pub(crate) const REMEMBERED: Span = Span::days(84);
 /// Over how many days the model must not do worse than something simple, and by how much of the simple one's loss.
-const JUDGED: f64 = 21.0 * 86_400.0;
+const JUDGED: f64 = 21.0 * DAY;
 const WORSE: f64 = 1.01;
 
 /// How members are joined.
@@ -48,7 +55,7 @@ const WORSE: f64 = 1.01;
 pub(crate) struct Blend {
     pub weights: Said,
     pub bias: f32,
-    /// Of `-ln(1 - p)` of the main member: how far high probabilities are believed.
+    /// Of what the main member says beyond the knee: how far high probabilities are believed.
     pub bend: f32,
     /// Log-odds to add, by what the last days were like.
     pub level: f32,
@@ -100,6 +107,8 @@ impl Default for Blend {
 struct Case {
     said: Said,
     came: bool,
+    /// How many such there were for each that was kept.
+    stands_for: f64,
     weight: f64,
     age: f64,
 }
@@ -116,7 +125,7 @@ impl Case {
         std::array::from_fn(|i| match i {
             MEMBERS => 1.0,
             i if i < MEMBERS => f64::from(self.said[i] - USUAL),
-            _ => softplus(f64::from(self.said[MAIN])),
+            _ => bent(self.said[MAIN]),
         })
     }
 }
@@ -148,8 +157,9 @@ impl Blend {
         let (rate_of_empty, rate_of_logins) = (record.empty.rate(), record.logins.rate());
         let case = |(kept, came): &(&Kept<Noted>, bool)| {
             let learned = (f64::from(kept.row.logins) / logins.max(1) as f64).min(1.0);
-            let weight = learned.powf(LESS_LEARNED) / if *came { rate_of_logins } else { rate_of_empty };
-            Case { said: kept.row.said, came: *came, weight, age: (until - kept.at).as_seconds() as f64 }
+            let stands_for = 1.0 / if *came { rate_of_logins } else { rate_of_empty };
+            let (weight, age) = (learned.powf(LESS_LEARNED) * stands_for, (until - kept.at).as_seconds() as f64);
+            Case { said: kept.row.said, came: *came, stands_for, weight, age }
         };
         let cases: Vec<Case> = rows.iter().map(case).collect();
         let mut blend = Self::default();
@@ -161,7 +171,7 @@ impl Blend {
     /// Log-odds of what the members said together.
     pub(crate) fn log_odds(&self, said: &Said) -> f32 {
         let joined: f32 = self.weights.iter().zip(said).map(|(weight, said)| weight * (said - USUAL)).sum();
-        joined + USUAL + self.bias + self.bend * softplus(f64::from(said[MAIN])) as f32 + self.level
+        joined + USUAL + self.bias + self.bend * bent(said[MAIN]) as f32 + self.level
     }
 
     /// Probability of what the members said together.
@@ -221,6 +231,7 @@ impl Blend {
 
     /// The shift of all log-odds at which the last days would have come true.
     fn raise(&mut self, cases: &[Case]) {
+        let prior = LEVEL_PRIOR * self.scatter(cases);
         let mut level = 0.0;
         for _ in 0..6 {
             let (mut said, mut came, mut info) = (0.0, 0.0, 0.0);
@@ -231,9 +242,32 @@ impl Blend {
                 info += weight * p * (1.0 - p);
                 came += if case.came { weight } else { 0.0 };
             }
-            level += (came - said - level * LEVEL_PRIOR) / (info + LEVEL_PRIOR);
+            level += (came - said - level * prior) / (info + prior);
         }
         self.level = level.clamp(-2.0, 2.0) as f32;
+    }
+
+    /// How much more the days' logins scatter about what was said of them, raised to their mean, than if each came independently of the others; at least 1.
+    fn scatter(&self, cases: &[Case]) -> f64 {
+        let mut days: Vec<(f64, f64)> = Vec::new();
+        for case in cases {
+            let day = (case.age.max(0.0) / DAY) as usize;
+            if days.len() <= day {
+                days.resize(day + 1, (0.0, 0.0));
+            }
+            let p = sigmoid(f64::from(self.log_odds(&case.said)));
+            let (off, info) = &mut days[day];
+            *off += case.stands_for * (f64::from(u8::from(case.came)) - p);
+            *info += case.stands_for * p * (1.0 - p);
+        }
+        days.retain(|(_, info)| *info >= FEW_EXPECTED);
+        if days.len() < FEW_DAYS {
+            return 1.0;
+        }
+        // What is wrong every day alike is the level itself.
+        let (off, info) = days.iter().fold((0.0, 0.0), |sum, day| (sum.0 + day.0, sum.1 + day.1));
+        let squares = days.iter().map(|day| (day.0 - day.1 * off / info).powi(2) / day.1).sum::<f64>();
+        (squares / days.len() as f64).max(1.0)
     }
 
     /// What does better without a model, if that was so over the last weeks.
@@ -266,7 +300,12 @@ impl Blend {
     }
 }
 
-/// `ln(1 + e^x)`, finite for all finite log-odds, which is `-ln(1 - p)`: next to nothing for small probabilities, rising with large ones.
+/// What a member says beyond the knee, rounded: nothing far below it, the difference far above.
+fn bent(said: f32) -> f64 {
+    softplus(f64::from(said) - KNEE)
+}
+
+/// `ln(1 + e^x)`, finite for all finite log-odds.
 fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
@@ -329,7 +368,8 @@ mod tests {
         let right = |i: u32| log_odds(truth(i));
         let record = record(20_000, |i| [right(i), -3.0 + (i % 7) as f32, -2.5, -2.5], truth);
         let blend = Blend::fit(&record, END, 100);
-        assert!(blend.weights[0] > 2.0 * blend.weights[1], "the main member has the prior for itself: {blend:?}");
+        // What the main member says lies beyond the knee: it counts with its weight and the bend.
+        assert!(blend.weights[0] > 2.0 * (blend.weights[1] + blend.bend), "{blend:?}");
         let p = blend.probability(&[log_odds(0.2), -1.0, -2.5, -2.5]);
         assert!((p - 0.2).abs() < 0.05, "{p}");
         assert_eq!(blend.instead, None);
@@ -355,13 +395,42 @@ mod tests {
             .before(END)
             .0
             .iter()
-            .map(|(kept, came)| Case { said: kept.row.said, came: *came, weight: 1.0, age: 0.0 })
+            .map(|(kept, came)| Case { said: kept.row.said, came: *came, stands_for: 1.0, weight: 1.0, age: 0.0 })
             .collect();
         blend.raise(&cases);
         let instead = blend.instead(&cases).unwrap();
         assert_eq!(instead.instead.as_ref().unwrap().what, Simple::Schedule);
         assert!(instead.instead.unwrap().why.ends_with("than the frequency of the slot alone"));
         assert!((instead.weights[2] - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn days_that_are_good_or_bad_together_move_the_level_less() {
+        // A fortnight of a hundred logins a day; in the second, one day none and the next one twice as many. The last day fell short.
+        let came = |day: usize, together: bool| match day {
+            0 => 60,
+            _ if !together => 100,
+            day => {
+                if day.is_multiple_of(2) {
+                    200
+                } else {
+                    0
+                }
+            }
+        };
+        let level = |together| {
+            let said = [log_odds(0.1); MEMBERS];
+            let mut cases = Vec::new();
+            for (day, n) in (0..14).flat_map(|day| (0..1000).map(move |n| (day, n))) {
+                let age = (day as f64 + 0.5) * DAY;
+                cases.push(Case { said, came: n < came(day, together), stands_for: 1.0, weight: 1.0, age });
+            }
+            let mut blend = Blend::default();
+            assert!((blend.scatter(&cases) > 50.0) == together, "{}", blend.scatter(&cases));
+            blend.raise(&cases);
+            blend.level
+        };
+        assert!(level(false) < -0.05 && level(true) > level(false) / 2.0, "{} {}", level(false), level(true));
     }
 
     #[test]
