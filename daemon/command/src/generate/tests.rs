@@ -133,7 +133,7 @@ fn a_zone_may_skip_midnight_and_a_calendar_ends() {
 
 #[test]
 fn hints_change_no_session_and_are_told_in_time() {
-    let settings = Settings { users: 30, days: 60, ..Settings::default() };
+    let settings = Settings { users: 30, days: 100, ..Settings::default() };
     let mut told = Hints::new(settings.seed, &settings.time_zone, 30);
     let mut bytes = Vec::new();
     generate_with(&settings, &mut bytes, Some(&mut told)).unwrap();
