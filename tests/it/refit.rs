@@ -23,10 +23,9 @@ fn fitting(daemon: Pid) -> Option<Pid> {
 #[test]
 fn a_refit_that_is_killed_leaves_the_model_as_it_was() {
     let scene = Scene::new();
-    let trace = |name: &str, seed: &str| {
-        scene.headstart(&["generate-trace", "--users", "30", "--days", "90", "--seed", seed, "--out", name]).ok()
-    };
-    (trace("first.csv", "1"), trace("second.csv", "2"));
+    for (name, seed) in [("first.csv", "1"), ("second.csv", "2")] {
+        scene.headstart(&["generate-trace", "--users", "30", "--days", "90", "--seed", seed, "--out", name]).ok();
+    }
     let mut command = scene.simulated("mode = \"shadow\"\n", DEMO_HOST);
     command.args(["--speed", "0.001", "--start", BEGINS]);
     let daemon = start(&mut command);
