@@ -12,6 +12,7 @@ use super::replay::Replay;
 use super::result::{Point, PolicyResult};
 use super::score::Tally;
 use super::{LEAD, Options};
+use crate::forecast::LEAST_LEFT;
 use crate::history::GRACE;
 use crate::plan::HELD_COUNTS;
 use crate::policy::RELEASE_SHARE;
@@ -39,7 +40,12 @@ pub(crate) fn headstart(
     let mut wishes: Vec<Wish> = replay
         .decisions
         .iter()
-        .map(|d| Wish { at: d.at, until: d.at + SLOT, user: d.user as usize, score: f64::from(d.probability) })
+        .map(|d| {
+            // Of whoever has just left only a rest of the slot is at stake: what it is worth is what a minute of it brings.
+            let left = (SLOT - d.at.rem_euclid(SLOT)) as f64 / SLOT as f64;
+            let score = f64::from(d.probability) / left.max(f64::from(LEAST_LEFT));
+            Wish { at: d.at, until: d.at + SLOT, user: d.user as usize, score }
+        })
         .collect();
     wishes.sort_by_key(|wish| (wish.at, wish.user));
     thresholds
