@@ -265,9 +265,16 @@ impl History {
 
     /// Whether a subject has logged in and was not forgotten since.
     pub fn is_managed(&self, subject: &Subject, now: Time) -> bool {
-        self.entries.get(subject).is_some_and(|entry| {
-            entry.open > 0 || now < entry.last_end.unwrap_or(entry.last_start).max(entry.last_start) + self.forget
-        })
+        self.entries.get(subject).is_some_and(|entry| self.remembers(entry, now))
+    }
+
+    /// How many subjects are managed.
+    pub fn managed(&self, now: Time) -> usize {
+        self.entries.values().filter(|entry| self.remembers(entry, now)).count()
+    }
+
+    fn remembers(&self, entry: &Entry, now: Time) -> bool {
+        entry.open > 0 || now < entry.last_end.unwrap_or(entry.last_start).max(entry.last_start) + self.forget
     }
 
     /// Everybody who ever logged in, by name.

@@ -325,7 +325,8 @@ impl Memory {
 
     /// Time for which devices were held for nobody.
     fn account(&mut self, settings: &Settings, observed: &Observed, now: Time) {
-        let Some(last) = self.last else { return };
+        // A clock that was set back takes nothing back.
+        let Some(last) = self.last.filter(|last| *last < now) else { return };
         let mut idle = Span::ZERO;
         for (uuid, track) in &self.tracks {
             let nobody = observed.domains.get(uuid).is_some_and(|domain| domain.login == Login::None);
@@ -337,8 +338,8 @@ impl Memory {
             }
         }
         self.scores.idle = self.scores.idle + idle;
-        let managed = self.history.subjects().filter(|subject| self.history.is_managed(subject, now)).count();
-        self.kept.spent(now, Span::seconds((now - last).as_seconds() * managed as i64), idle);
+        let managed = self.history.managed(now) as i64;
+        self.kept.spent(now, Span::seconds((now - last).as_seconds() * managed), idle);
     }
 
     /// Takes what happened into history, scores and lead times; a request is done with when its user has come.

@@ -203,10 +203,12 @@ impl Sink for Decider {
             if self.goal.is_some() && at + 1 == self.thresholds.len() {
                 let lead = if going_on { 0 } else { decision.lead() };
                 let lasts = decision.until - decision.wall + lead;
-                let since = self.counted[user].replace(decision.until).unwrap_or(decision.wall);
+                // Managed again from the login on, however long nobody came before.
+                let login = decision.entry.last_start.unix() + i64::from(offset);
+                let since = self.counted[user].replace(decision.until).map_or(login, |counted| counted.max(login));
                 let idle = Span::seconds(if take { lasts } else { 0 });
                 self.kept.spent(decision.at, Span::seconds((decision.until - since).max(0)), idle);
-                if decision.login {
+                if decision.ends_with_login() {
                     self.kept.came(decision.at, take && (going_on || lasts >= READY_BEFORE.as_seconds()));
                 }
             }
