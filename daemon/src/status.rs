@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use headstart_core::id::{DesktopName, GpuId, ProfileName};
+use headstart_core::desktop::AttachMode;
+use headstart_core::gpu::DeviceId;
+use headstart_core::id::{DesktopName, DomainUuid, GpuId, ProfileName};
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 
 /// Whether decisions are carried out.
@@ -105,20 +107,20 @@ pub struct VgpuStatus {
 /// One desktop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesktopStatus {
-    /// Domain UUID.
-    pub uuid: String,
+    /// Of its domain.
+    pub uuid: DomainUuid,
     /// The dedicated user, or `pool:NAME`.
     pub subject: String,
-    /// `cold`, `live`, `request`.
-    pub attach_mode: String,
+    /// How it gets its device.
+    pub attach_mode: AttachMode,
     /// Higher goes first.
     pub priority: i32,
     /// `off`, `preparing`, `ready`, `waiting`, `in-use`, `grace`, `releasing`, `running` (without a GPU), `unknown`.
-    pub state: String,
+    pub state: &'static str,
     /// The PF whose vGPU is attached or being attached.
     pub gpu: Option<GpuId>,
     /// The device, mdev UUID or VF address.
-    pub device: Option<String>,
+    pub device: Option<DeviceId>,
     /// Its profile, or the one that would be given.
     pub profile: Option<ProfileName>,
     /// Probability of a login in the slot that decides now (lead time ahead).
@@ -128,7 +130,7 @@ pub struct DesktopStatus {
     /// Probability of a login within the next 24 h.
     pub today: Probability,
     /// Probability of a login per slot, from `Forecast::start`; empty before the first round.
-    pub slots: Vec<Probability>,
+    pub slots: headstart_core::forecast::Slots,
     /// Start of the first slot.
     pub slots_start: Time,
     /// Length of a slot.

@@ -47,7 +47,7 @@ impl Systemd {
 
     /// How it stands, if that differs from what was said last.
     pub fn say(&mut self, status: &Status) {
-        let states: Vec<&str> = status.desktops.values().map(|desktop| desktop.state.as_str()).collect();
+        let states: Vec<&str> = status.desktops.values().map(|desktop| desktop.state).collect();
         let sentence = sentence(status.mode, &states, status.problems.len());
         if sentence != self.said {
             tell(&NotifyState::Status(&sentence));

@@ -255,14 +255,14 @@ async fn a_hook_is_answered_while_a_look_waits_for_that_very_answer() {
 async fn what_starts_keeps_its_device_until_it_is_seen_to_run_or_has_stopped() {
     let mut running = start(&format!("{GPU}\n desktop vm1 live A-4Q off"), Mode::Armed);
     running.first_round().await;
-    let state = |running: &Running| running.status.borrow().desktops.values().next().unwrap().state.clone();
+    let state = |running: &Running| running.status.borrow().desktops.values().next().unwrap().state;
     assert!(running.asks(Operation::Prepare, xml("vm1", own("vm1"))).await.allowed);
     // Looks still show a domain that is off and names nothing; its mdev is not idle all the same.
     for _ in 0..3 {
         running.messages.send(Message::Reconcile).await.unwrap();
         tokio::time::timeout(DEADLINE, running.status.changed()).await.unwrap().unwrap();
     }
-    assert_eq!((state(&running).as_str(), running.applied()), ("preparing", vec!["create-mdev".to_owned()]));
+    assert_eq!((state(&running), running.applied()), ("preparing", vec!["create-mdev".to_owned()]));
     // The start came to nothing: its device goes, and it does not start by itself.
     running.messages.send(Message::Stopped { domain: "vm1".parse().unwrap() }).await.unwrap();
     let host = running.host.clone();

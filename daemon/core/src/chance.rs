@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::desktop::{AttachMode, Desktop};
 use crate::forecast::{Forecast, SLOT};
-use crate::gpu::{DeviceId, Vgpu};
+use crate::gpu::Vgpu;
 use crate::id::{DomainUuid, Subject};
 use crate::observed::{Attachment, Login, Observed, Power};
 use crate::step::our_hostdev;
@@ -38,9 +38,6 @@ enum Turn {
     Cannot,
 }
 
-/// How far ahead room is kept.
-const SOON: Span = Span::hours(4);
-
 /// What the forecast means for every desktop.
 ///
 /// A pooled desktop is needed if more people come to its pool than there are other idle desktops before it: the desktops of a pool
@@ -55,8 +52,7 @@ pub fn chances(
 ) -> BTreeMap<DomainUuid, Chance> {
     let mut in_pool: BTreeMap<&Subject, u32> = BTreeMap::new();
     let mut chances = BTreeMap::new();
-    let devices: BTreeMap<DeviceId, &Vgpu> =
-        observed.gpus.values().flat_map(|gpu| &gpu.vgpus).map(|(d, v)| (*d, v)).collect();
+    let places = observed.places();
     let sees_all = observed.sees_all_gpus();
     let turn = |desktop: &&Desktop| {
         let Some(domain) = observed.domains.get(&desktop.uuid) else { return Turn::Cannot };
@@ -66,7 +62,8 @@ pub fn chances(
         };
         let suits = |vgpu: &&Vgpu| vgpu.profile.as_ref().is_some_and(|profile| desktop.profiles.contains(profile));
         let going = hostdev.attachment == Attachment::Detaching;
-        let holds = !going && devices.get(&hostdev.device).map_or(!sees_all, suits);
+        let vgpu = places.get(&hostdev.device).and_then(|gpu| gpu.vgpus.get(&hostdev.device));
+        let holds = !going && vgpu.as_ref().map_or(!sees_all, suits);
         if holds { Turn::Holds } else { Turn::Could }
     };
     let mut in_turn: Vec<&Desktop> = desktops.values().collect();
@@ -89,11 +86,9 @@ pub fn chances(
             }
             at = (at + SLOT).min(now + lead);
         }
-        chance.soon = prospect.within(0, SOON);
-        chance.today = prospect.within(0, Span::days(1));
-        chance.next = prospect
-            .likeliest()
-            .map(|(slot, _)| (forecast.start + Span::seconds(slot as i64 * SLOT.as_seconds())).max(now));
+        (chance.soon, chance.today) = (prospect.soon, prospect.today);
+        let start_of = |slot: usize| forecast.start + Span::seconds(slot as i64 * SLOT.as_seconds());
+        chance.next = prospect.likeliest.map(|slot| start_of(slot).max(now));
         if matches!(desktop.subject, Subject::Pool(_)) {
             let idle = observed.domains.get(&desktop.uuid).is_some_and(|domain| domain.login == Login::None);
             let k = in_pool.entry(&desktop.subject).or_default();

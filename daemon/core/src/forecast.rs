@@ -15,6 +15,7 @@ pub(crate) mod model;
 pub(crate) mod price;
 pub(crate) mod sample;
 mod scan;
+mod slots;
 pub mod training;
 pub(crate) mod walk;
 
@@ -26,6 +27,7 @@ pub use explain::explain;
 pub use learner::TrainError;
 pub use model::{MODEL_VERSION, Model};
 pub use price::Price;
+pub use slots::Slots;
 pub use training::Training;
 
 use crate::history::activity::Compared;
@@ -43,6 +45,8 @@ pub const SLOTS: usize = 96;
 
 /// A rest of a slot counts as at least this share of it: less is not worth an attach.
 pub(crate) const LEAST_LEFT: f32 = 1.0 / 15.0;
+/// How far ahead room is kept.
+const SOON: Span = Span::hours(4);
 /// Slots for which the others are taken to go on as now; what they do later nobody knows.
 const NEAR: usize = 4;
 
@@ -61,23 +65,22 @@ pub struct Forecast {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubjectForecast {
     /// Probability of a login in the slot if there was none before it; calibrated. For somebody who is logged in: as if
-    /// the logout came now.
-    pub slots: [Probability; SLOTS],
+    /// the logout had come at the start of the first slot, or right after the login within it.
+    pub slots: Slots,
+    /// Of at least one login within the next four hours: for keeping room.
+    pub soon: Probability,
+    /// Of at least one login within all slots.
+    pub today: Probability,
+    /// The slot in which the next login is most likely to fall; none if nothing is expected.
+    pub likeliest: Option<usize>,
     /// What it rests on.
     pub basis: Basis,
     /// The profile that the session will need, where that is known. Nothing says it yet.
     pub profile: Option<ProfileName>,
     /// Share of the first slot that was left when it was judged: of whoever has just left, not all of it is at stake.
     left: f32,
-    /// What was known of the subject, if the forecast stays as it is until more is known or the slot ends.
-    holds_for: Option<Known>,
-}
-
-/// What tells whether more is known of a subject than before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
-    changes: u32,
-    day: i64,
+    /// How often more had been learned of the subject, if the forecast stays as it is until more is or the slot ends.
+    holds_for: Option<u32>,
 }
 
 /// What a forecast rests on.
@@ -121,9 +124,16 @@ impl Forecast {
 }
 
 impl SubjectForecast {
+    /// What the slots say, worked out once: rounds ask for it all the time.
+    fn new(slots: &[Probability; SLOTS], basis: Basis) -> Self {
+        let slots = Slots::from(&slots[..]);
+        let (soon, today, likeliest) = (slots.within(0, SOON), slots.within(0, Span::days(1)), slots.likeliest());
+        Self { slots, soon, today, likeliest, basis, profile: None, left: 1.0, holds_for: None }
+    }
+
     /// A forecast of nothing.
     fn new_subject() -> Self {
-        Self { slots: [Probability::ZERO; SLOTS], basis: Basis::New, profile: None, left: 1.0, holds_for: None }
+        Self::new(&[Probability::ZERO; SLOTS], Basis::New)
     }
 
     /// The slot that contains `time` in a forecast that starts at `forecast_start`; 0 outside it.
@@ -139,27 +149,6 @@ impl SubjectForecast {
         let p = self.at(forecast_start, time);
         let first = time < forecast_start + SLOT;
         if first { Probability::clamped(p.get() / f64::from(self.left.max(LEAST_LEFT))) } else { p }
-    }
-
-    /// Probability of at least one login in `span` from slot `from` on; a slot that is cut by the end counts whole.
-    pub fn within(&self, from: usize, span: Span) -> Probability {
-        let n = usize::try_from((span.as_seconds() + SLOT.as_seconds() - 1).div_euclid(SLOT.as_seconds())).unwrap_or(0);
-        let none: f64 = self.slots.iter().skip(from).take(n).map(|p| 1.0 - p.get()).product();
-        Probability::clamped(1.0 - none)
-    }
-
-    /// The slot in which the next login is most likely to fall, and how likely that is; none if nothing is expected.
-    pub fn likeliest(&self) -> Option<(usize, Probability)> {
-        let mut none_before = 1.0;
-        let mut best: Option<(usize, f64)> = None;
-        for (slot, p) in self.slots.iter().enumerate() {
-            let next = none_before * p.get();
-            none_before *= 1.0 - p.get();
-            if next > 0.0 && best.is_none_or(|(_, most)| next > most) {
-                best = Some((slot, next));
-            }
-        }
-        best.map(|(slot, p)| (slot, Probability::clamped(p)))
     }
 }
 
@@ -179,13 +168,14 @@ pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Mode
         .iter()
         .map(|(subject, entry)| {
             let made = before.and_then(|before| before.subjects.get(subject)).filter(|made| {
-                made.holds_for.is_some_and(|known| known == entry.known()) && history.is_managed(subject, now)
+                made.holds_for == Some(entry.changes) && history.remembers(entry, now)
             });
             let passed = before.map_or(SLOTS, |before| slots_between(before.start, start));
             let forecast = match made {
                 Some(made) if passed == 0 => Arc::clone(made),
                 made => {
-                    let made = made.map(|made| (&**made, passed));
+                    // Of somebody who is here, every slot counts from a logout now.
+                    let made = made.filter(|_| entry.released().is_some()).map(|made| (&**made, passed));
                     Arc::new(forecast_entry(history, model, &mut judge, subject, entry, now, made))
                 }
             };
@@ -193,12 +183,6 @@ pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Mode
         })
         .collect();
     Forecast { made: now, start, subjects }
-}
-
-impl Entry {
-    fn known(&self) -> Known {
-        Known { changes: self.changes, day: self.pattern.day }
-    }
 }
 
 /// What is expected of one subject.
@@ -240,27 +224,33 @@ fn forecast_entry(
         judge.ask(i, profile, &moment, &mut slots);
     }
     judge.answer(&mut slots);
-    // Of somebody who is here, or has just left, the forecast moves with the clock.
+    // Of somebody who has just left, the forecast moves with the clock until the grace time is over.
     let left = (start + SLOT - decided_at(entry, start, now)).as_seconds() as f32 / SLOT.as_seconds() as f32;
-    let settled = entry.released().is_some_and(|released| released <= now);
+    let settled = entry.released().is_none_or(|released| released <= now);
     let basis = judge::basis(model, entry.pattern.logins);
-    SubjectForecast { slots, basis, profile: None, left, holds_for: settled.then(|| entry.known()) }
+    SubjectForecast { left, holds_for: settled.then_some(entry.changes), ..SubjectForecast::new(&slots, basis) }
 }
 
 /// The instant at which a slot is judged: its start, as in the training, so that a forecast does not fade while its slot passes; or
 /// the release within it, for somebody who left since, or the last hint.
 pub(crate) fn decided_at(entry: &Entry, slot: Time, now: Time) -> Time {
-    let released = entry.released().map_or(now, |released| released.min(now));
+    let released = entry.released().map_or(taken_to_leave(entry, now), |released| released.min(now));
     let told = entry.hints.news().map_or(slot, |told| told.min(now));
     slot.max(released).max(told)
 }
 
-/// A moment in the future of `now`: somebody who is logged in is taken to leave now.
+/// When somebody who is here is taken to leave: as soon as this slot allows, so that it stays the same while the slot passes.
+fn taken_to_leave(entry: &Entry, now: Time) -> Time {
+    slot_start(now).max(entry.last_start).min(now)
+}
+
+/// A moment in the future of `now`, also of somebody who is logged in and has yet to leave.
 fn moment(entry: &Entry, wall: i64, at: Time, now: Time, others: Compared) -> Moment {
     let mut moment = Moment::new(entry, wall, at, now.max(entry.hints.news().unwrap_or(now)), others);
     if entry.last_end.is_none() && !entry.is_pool() {
-        moment.since_end = (at - now).as_seconds() as f32 / 60.0;
-        moment.last_length = (now - entry.last_start).as_seconds().max(0) as f32 / 60.0;
+        let left = taken_to_leave(entry, now);
+        moment.since_end = (at - left).as_seconds() as f32 / 60.0;
+        moment.last_length = (left - entry.last_start).as_seconds().max(0) as f32 / 60.0;
     }
     moment
 }

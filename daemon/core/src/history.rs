@@ -46,12 +46,13 @@ impl Clock {
     }
 }
 
-/// One subject: its clock, its pattern, and its last session as its clock tells time.
+/// One subject: its clock, its pattern, and its last session as its clock tells time. A round asks every entry whether anything is new
+/// and few for what they know, so that is not here but pointed at.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub clock: Clock,
-    pub pattern: Pattern,
-    pub hints: Hints,
+    pub pattern: Box<Pattern>,
+    pub hints: Box<Hints>,
     pub last_start: Time,
     /// None while somebody is logged in.
     pub last_end: Option<Time>,
@@ -101,6 +102,8 @@ pub struct History {
     /// What was told and is not due yet.
     told: BTreeSet<(Time, Subject, Hint)>,
     forget: Span,
+    /// The slot up to which days are closed.
+    advanced: Option<i64>,
 }
 
 /// Strangers of whom hints are kept: whoever is told of and never comes must not fill the memory.
@@ -118,6 +121,7 @@ impl History {
             strangers: BTreeMap::new(),
             told: BTreeSet::new(),
             forget,
+            advanced: None,
         }
     }
 
@@ -131,6 +135,7 @@ impl History {
         if let Some(entry) = self.entries.get_mut(subject) {
             entry.clock = clock.clone();
             entry.changes = entry.changes.wrapping_add(1);
+            self.advanced = None;
         }
         self.clocks.insert(subject.clone(), clock);
     }
@@ -145,7 +150,7 @@ impl History {
                 (Some(clock), None) => clock.clone(),
                 (None, None) => Clock::Fixed(Offset::UTC),
             };
-            let mut pattern = Pattern::new(clock.wall(start));
+            let mut pattern = Box::new(Pattern::new(clock.wall(start)));
             pattern.login(clock.wall(start));
             let pool = matches!(subject, Subject::Pool(_));
             if pool {
@@ -153,11 +158,12 @@ impl History {
             }
             self.activity.login(start, true);
             let counted_day = utc_day(start);
-            let mut hints = self.strangers.remove(subject).unwrap_or_default();
+            let mut hints = Box::new(self.strangers.remove(subject).unwrap_or_default());
             hints.login(start);
             let (last_start, last_end, open, changes) = (start, None, 1, 0);
             let entry = Entry { clock, pattern, hints, last_start, last_end, open, counted_day, pool, changes };
             self.entries.insert(subject.clone(), entry);
+            self.advanced = None;
             return true;
         };
         if !entry.pool && entry.on_axis(start, offset) <= entry.last_start {
@@ -181,6 +187,7 @@ impl History {
         {
             entry.hints.moved(Span::seconds(i64::from(old.seconds() - new.seconds())));
             *old = new;
+            self.advanced = None;
         }
         entry.hints.login(start);
         entry.last_start = if entry.pool { entry.last_start.max(start) } else { start };
@@ -234,7 +241,8 @@ impl History {
         }
     }
 
-    /// Closes the local days that are over, counts others' activity up to `now`, and takes the hints that are due. Idempotent.
+    /// Closes the local days that are over, counts others' activity up to `now`, and takes the hints that are due. Idempotent. Days end
+    /// with a slot: no zone of today is off by anything but quarter hours.
     pub fn advance(&mut self, now: Time) {
         while self.told.first().is_some_and(|(due, ..)| *due <= now)
             && let Some((_, subject, hint)) = self.told.pop_first()
@@ -242,9 +250,15 @@ impl History {
             self.take_hint(&subject, &hint, None);
         }
         self.activity.advance(now);
+        let slot = now.unix().div_euclid(pattern::SLOT);
+        if self.advanced.replace(slot) == Some(slot) {
+            return;
+        }
         for entry in self.entries.values_mut() {
             let wall = entry.clock.wall(now);
-            entry.pattern.roll(wall);
+            if entry.pattern.roll(wall) {
+                entry.changes = entry.changes.wrapping_add(1);
+            }
         }
     }
 
@@ -273,7 +287,8 @@ impl History {
         self.entries.values().filter(|entry| self.remembers(entry, now)).count()
     }
 
-    fn remembers(&self, entry: &Entry, now: Time) -> bool {
+    /// Whether an entry's subject is managed.
+    pub(crate) fn remembers(&self, entry: &Entry, now: Time) -> bool {
         entry.open > 0 || now < entry.last_end.unwrap_or(entry.last_start).max(entry.last_start) + self.forget
     }
 
@@ -298,7 +313,8 @@ mod tests {
 
     #[test]
     fn what_is_known_of_one_subject_stays_small() {
-        assert!(size_of::<Entry>() <= 4096, "{}", size_of::<Entry>());
+        let sizes = [size_of::<Entry>(), size_of::<Pattern>(), size_of::<Hints>()];
+        assert!(sizes[0] <= 128 && sizes.iter().sum::<usize>() <= 4096, "{sizes:?}");
     }
 
     #[test]

@@ -151,7 +151,14 @@ impl Observed {
         gaps.chain(not_ready).collect()
     }
 
-    /// The PF on which a device lives.
+    /// The PF on which each device lives.
+    pub fn places(&self) -> BTreeMap<DeviceId, &Gpu> {
+        // Of two the first counts, as in `gpu_of`.
+        let gpus = self.gpus.values().rev();
+        gpus.flat_map(|gpu| gpu.vgpus.keys().map(move |device| (*device, gpu))).collect()
+    }
+
+    /// The PF on which one device lives: a search, so not for every desktop.
     pub fn gpu_of(&self, device: DeviceId) -> Option<&Gpu> {
         self.gpus.values().find(|gpu| gpu.vgpus.contains_key(&device))
     }

@@ -120,7 +120,7 @@ struct Planner<'a> {
     desired: Desired,
     reasons: BTreeMap<DomainUuid, Reason>,
     /// Devices of ours and where they are.
-    places: BTreeMap<DeviceId, GpuId>,
+    places: BTreeMap<DeviceId, &'a Gpu>,
     holders: BTreeMap<DeviceId, Vec<DomainUuid>>,
     /// The mdevs that we would make.
     derived: BTreeSet<DeviceId>,
@@ -129,15 +129,13 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(s: &'a Situation<'a>) -> Self {
-        let places =
-            s.observed.gpus.values().flat_map(|gpu| gpu.vgpus.keys().map(|device| (*device, gpu.address))).collect();
         let known: BTreeSet<ProfileName> =
             s.observed.gpus.values().flat_map(|gpu| gpu.profiles.iter().map(|p| p.name.clone())).collect();
         Self {
             s,
             desired: Desired::default(),
             reasons: BTreeMap::new(),
-            places,
+            places: s.observed.places(),
             holders: s.observed.holders(),
             derived: s.desktops.keys().map(|uuid| DeviceId::Mdev(uuid.mdev())).collect(),
             known_profiles: known.into_iter().collect(),
@@ -194,7 +192,7 @@ impl<'a> Planner<'a> {
         }
         let wish = self.s.standing.get(&desktop.uuid);
         let missing = hostdev.is_some_and(|hostdev| !self.places.contains_key(&hostdev.device));
-        let in_the_dark = hostdev.and_then(|hostdev| self.observed_gpu(hostdev.device)).map_or_else(
+        let in_the_dark = hostdev.and_then(|hostdev| self.places.get(&hostdev.device)).map_or_else(
             || missing && !self.s.observed.sees_all_gpus(),
             |gpu| matches!(gpu.state, GpuState::Unknown(_)),
         );
@@ -306,9 +304,9 @@ impl<'a> Planner<'a> {
     /// Where the device of a desktop is, and what.
     fn held(&self, domain: &Domain) -> Option<(GpuId, Placed)> {
         let device = our_hostdev(domain)?.device;
-        let address = *self.places.get(&device)?;
-        let vgpu = self.s.observed.gpus.get(&address)?.vgpus.get(&device)?;
-        Some((address, Placed { profile: vgpu.profile.clone(), start: vgpu.start }))
+        let gpu = self.places.get(&device)?;
+        let vgpu = gpu.vgpus.get(&device)?;
+        Some((gpu.address, Placed { profile: vgpu.profile.clone(), start: vgpu.start }))
     }
 
     /// The same, if it is what the desktop should have and the guest was not asked to let it go.
@@ -319,11 +317,6 @@ impl<'a> Planner<'a> {
         self.held(domain).filter(|(_, placed)| !going && fits(placed))
     }
 
-    /// The PF on which a device is.
-    fn observed_gpu(&self, device: DeviceId) -> Option<&'a Gpu> {
-        self.s.observed.gpus.get(self.places.get(&device)?)
-    }
-
     /// Why a desktop cannot have an mdev: somebody else has its own, or would as soon as it were made.
     fn lost_mdev(&self, desktop: &Desktop) -> Option<String> {
         let device = DeviceId::Mdev(desktop.uuid.mdev());
@@ -332,7 +325,7 @@ impl<'a> Planner<'a> {
         if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
             return lost(other.name.as_str());
         }
-        let vgpu = self.observed_gpu(device)?.vgpus.get(&device)?;
+        let vgpu = self.places.get(&device)?.vgpus.get(&device)?;
         match self.tenure(device, vgpu) {
             Tenure::Foreign(who) => lost(&who),
             // Nobody takes away what nobody knows.
@@ -350,7 +343,7 @@ impl<'a> Planner<'a> {
         if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
             return lost(other.name.as_str());
         }
-        match &self.observed_gpu(device)?.vgpus.get(&device)?.opened {
+        match &self.places.get(&device)?.vgpus.get(&device)?.opened {
             Opened::By(who) | Opened::Unknown(who) if domain.power == Power::Off => lost(who),
             _ => None,
         }

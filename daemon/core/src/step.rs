@@ -185,6 +185,8 @@ pub fn next_steps(
         desktops,
         desired,
         wants,
+        places: observed.places(),
+        sees_all: observed.sees_all_gpus(),
         holders: observed.holders(),
         derived,
         gpus: busy.gpus.clone(),
@@ -208,6 +210,10 @@ struct Round<'a> {
     desired: &'a Desired,
     /// Those of the desired state, the most urgent first: whoever was placed later may have been placed where room is only to come.
     wants: Vec<(&'a DomainUuid, &'a Want)>,
+    /// Where every device is.
+    places: BTreeMap<DeviceId, &'a Gpu>,
+    /// A device that is nowhere does not exist.
+    sees_all: bool,
     holders: BTreeMap<DeviceId, Vec<DomainUuid>>,
     derived: BTreeSet<DeviceId>,
     gpus: BTreeSet<GpuId>,
@@ -300,9 +306,9 @@ impl Round<'_> {
         for (uuid, desktop) in self.desktops {
             let Some(domain) = self.observed.domains.get(uuid) else { continue };
             let Some(hostdev) = our_hostdev(domain) else { continue };
-            let gpu = self.observed.gpu_of(hostdev.device);
+            let gpu = self.places.get(&hostdev.device);
             // Not seen is not gone.
-            let known = gpu.map_or(self.observed.sees_all_gpus(), |gpu| !matches!(gpu.state, GpuState::Unknown(_)));
+            let known = gpu.map_or(self.sees_all, |gpu| !matches!(gpu.state, GpuState::Unknown(_)));
             // Whoever waits in front of a desktop that is off loses nothing with a device that does not exist any more.
             let nobody = match domain.login {
                 Login::None => true,
@@ -424,7 +430,7 @@ impl Round<'_> {
             let (gpu_address, profile) = (want.gpu, want.profile.clone());
             if gpu.interface == Interface::Mdev {
                 let mdev = uuid.mdev();
-                let is_new = self.observed.gpu_of(DeviceId::Mdev(mdev)).is_none() && self.observed.sees_all_gpus();
+                let is_new = !self.places.contains_key(&DeviceId::Mdev(mdev)) && self.sees_all;
                 if is_new && self.has_parent(gpu) {
                     self.emit(Step::CreateMdev { gpu: gpu_address, profile, uuid: mdev, start });
                 }

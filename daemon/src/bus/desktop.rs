@@ -11,19 +11,19 @@ object! {
     [key name "Name" "Its libvirt domain's name."]
 
     /// UUID of its libvirt domain.
-    uuid "Uuid" signalled "true": String = |d| d.uuid.clone();
+    uuid "Uuid" signalled "true": String = |d| d.uuid.to_string();
     /// The dedicated user's desktop, or pool:NAME.
     subject "Subject" signalled "true": String = |d| d.subject.clone();
     /// cold, live or request.
-    attach_mode "AttachMode" signalled "true": String = |d| d.attach_mode.clone();
+    attach_mode "AttachMode" signalled "true": String = |d| d.attach_mode.to_string();
     /// Higher goes first.
     priority "Priority" signalled "true": i32 = |d| d.priority;
     /// off, preparing, ready, waiting, in-use, grace, releasing, running (without a GPU) or unknown.
-    state "State" signalled "true": String = |d| d.state.clone();
+    state "State" signalled "true": String = |d| d.state.to_owned();
     /// PCI address of the GPU whose vGPU is or will be attached; empty if none.
     gpu "Gpu" signalled "true": String = |d| text(d.gpu.as_ref());
     /// UUID of the mdev or PCI address of the VF; empty if none.
-    device "Device" signalled "true": String = |d| d.device.clone().unwrap_or_default();
+    device "Device" signalled "true": String = |d| text(d.device.as_ref());
     /// The profile of the device, or the one that would be given; empty if unknown.
     profile "Profile" signalled "true": String = |d| text(d.profile.as_ref());
     /// Probability of a login in the slot that decides now.

@@ -64,5 +64,5 @@ fn holds(status: &Status) -> Vec<(u32, String, String)> {
 
 /// Desktops in one of these states.
 fn in_state(status: &Status, states: &[&str]) -> u32 {
-    count(status.desktops.values().filter(|desktop| states.contains(&desktop.state.as_str())).count())
+    count(status.desktops.values().filter(|desktop| states.contains(&desktop.state)).count())
 }

@@ -175,7 +175,7 @@ impl Manager {
             ("today", probability(found.today).into()),
             ("next-login", time(found.next_login).into()),
             ("lead-seconds", seconds(found.lead).into()),
-            ("state", found.state.clone().into()),
+            ("state", found.state.into()),
             ("clock", status.now.unix().into()),
         ]))
     }

@@ -233,7 +233,7 @@ impl Reconcile {
         if self.hooks.made.is_empty() && self.memory.starting.is_empty() {
             return Cow::Borrowed(&round.observed);
         }
-        let mut observed = round.observed.clone();
+        let mut observed = Observed::clone(&round.observed);
         for step in &self.hooks.made {
             note_made(&mut observed, step);
         }

@@ -3,6 +3,7 @@
 //! No I/O, no waiting: what is to be written or done is handed back. So a benchmark or a law test can run rounds by themselves.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use headstart_core::chance::chances;
 use headstart_core::desktop::{Desktop, Rule, resolve};
@@ -81,7 +82,7 @@ pub struct Memory {
     /// How it is turned into probabilities.
     pub(super) model: Model,
     /// The last one, most of which still holds.
-    forecast: Option<Forecast>,
+    forecast: Option<Arc<Forecast>>,
     /// Of each desktop.
     pub tracks: Tracks,
     /// How long preparations take.
@@ -104,8 +105,8 @@ pub struct Memory {
     pub subjects: Subjects,
     zones: BTreeMap<headstart_core::id::Subject, TimeZone>,
     last: Option<Time>,
-    /// The domains of the last round.
-    domains: BTreeMap<DomainUuid, Domain>,
+    /// What the last round saw.
+    seen: Arc<Observed>,
     /// The first round.
     began: Option<Time>,
     /// All GPUs could be worked with once, or have had their time.
@@ -117,7 +118,7 @@ pub struct Round {
     /// When.
     pub now: Time,
     /// The host, with reported sessions.
-    pub observed: Observed,
+    pub observed: Arc<Observed>,
     /// Desktops under management.
     pub desktops: BTreeMap<DomainUuid, Desktop>,
     /// Domains that opted in and cannot be managed, and what the look showed.
@@ -125,7 +126,7 @@ pub struct Round {
     /// What changed since the round before.
     pub happened: Vec<(DomainUuid, Happened)>,
     /// What is expected.
-    pub forecast: Forecast,
+    pub forecast: Arc<Forecast>,
     /// How early to start.
     pub leads: BTreeMap<DomainUuid, Span>,
     /// What should be.
@@ -153,7 +154,7 @@ impl Memory {
             subjects: Subjects::default(),
             zones: BTreeMap::new(),
             last: None,
-            domains: BTreeMap::new(),
+            seen: Arc::default(),
             began: None,
             settled: false,
         }
@@ -188,7 +189,7 @@ impl Memory {
         self.history.advance(now);
         let policy = settings.policy.aimed(&self.model, &self.kept);
         self.thresholds = (policy.take, policy.release);
-        let forecast = forecast_after(self.forecast.as_ref(), &self.history, &self.model, now);
+        let forecast = forecast_after(self.forecast.as_deref(), &self.history, &self.model, now);
         let chances = chances(&forecast, &desktops, &leads, &observed, now);
         let (mut left_alone, quarantine) = self.trouble.now(now);
         let plan = plan(&Situation {
@@ -211,8 +212,8 @@ impl Memory {
             steps.retain(|step| !step.takes_away());
         }
         self.last = Some(now);
-        self.domains.clone_from(&observed.domains);
-        self.forecast = Some(forecast.clone());
+        let (observed, forecast) = (Arc::new(observed), Arc::new(forecast));
+        (self.seen, self.forecast) = (Arc::clone(&observed), Some(Arc::clone(&forecast)));
         Round { now, observed, desktops, problems, happened, forecast, leads, plan, steps }
     }
 
@@ -279,7 +280,7 @@ impl Memory {
             return;
         }
         let why = || "libvirt does not tell of it".to_owned();
-        for (uuid, before) in &self.domains {
+        for (uuid, before) in &self.seen.domains {
             observed.domains.entry(*uuid).or_insert_with(|| Domain {
                 power: Power::Unknown(why()),
                 login: Login::Unknown(why()),

@@ -141,6 +141,7 @@ fn creatable(gpu: &Gpu, holders: &BTreeMap<DeviceId, Vec<DomainUuid>>) -> Vec<he
 }
 
 fn desktops(round: &Round) -> BTreeMap<DesktopName, DesktopStatus> {
+    let places = round.observed.places();
     let mut all = BTreeMap::new();
     for desktop in round.desktops.values() {
         let (Some(domain), Some(verdict)) =
@@ -151,18 +152,18 @@ fn desktops(round: &Round) -> BTreeMap<DesktopName, DesktopStatus> {
         let hostdev = our_hostdev(domain);
         let want = round.plan.desired.wants.get(&desktop.uuid);
         let held = hostdev.and_then(|hostdev| {
-            let gpu = round.observed.gpu_of(hostdev.device)?;
+            let gpu = places.get(&hostdev.device)?;
             Some((gpu.address, gpu.vgpus.get(&hostdev.device)?.profile.clone()))
         });
         let prospect = round.forecast.subjects.get(&desktop.subject);
         let status = DesktopStatus {
-            uuid: desktop.uuid.to_string(),
+            uuid: desktop.uuid,
             subject: desktop.user.as_ref().map_or_else(|| desktop.subject.to_string(), ToString::to_string),
-            attach_mode: desktop.attach.to_string(),
+            attach_mode: desktop.attach,
             priority: desktop.priority,
-            state: state(domain, verdict, want.is_some()).to_owned(),
+            state: state(domain, verdict, want.is_some()),
             gpu: held.as_ref().map(|(gpu, _)| *gpu).or(want.map(|want| want.gpu)),
-            device: hostdev.map(|hostdev| hostdev.device.to_string()),
+            device: hostdev.map(|hostdev| hostdev.device),
             profile: held
                 .and_then(|(_, profile)| profile)
                 .or_else(|| want.map(|want| want.profile.clone()))
@@ -170,7 +171,7 @@ fn desktops(round: &Round) -> BTreeMap<DesktopName, DesktopStatus> {
             confidence: verdict.chance.now,
             next_login: verdict.chance.next,
             today: verdict.chance.today,
-            slots: prospect.map_or_else(Vec::new, |prospect| prospect.slots.to_vec()),
+            slots: prospect.map(|prospect| prospect.slots.clone()).unwrap_or_default(),
             slots_start: round.forecast.start,
             slot: SLOT,
             lead: round.leads.get(&desktop.uuid).copied().unwrap_or(Span::ZERO),

@@ -127,7 +127,7 @@ async fn watch_prints_decisions_and_changes_with_the_daemons_clock() {
     service.change(|status| {
         status.now = sample::NOW + headstart_core::unit::Span::minutes(1);
         let desktop = status.desktops.get_mut(&sample::desktop_name("office-01")).unwrap();
-        desktop.state = "preparing".to_owned();
+        desktop.state = "preparing";
     });
     let rest = tokio::task::spawn_blocking(move || {
         let mut rest = String::new();

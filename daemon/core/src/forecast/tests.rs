@@ -34,7 +34,7 @@ fn without_a_model_the_frequency_of_the_slot_counts() {
     let now = utc("2010-03-22T05:00:00Z");
     history.advance(now);
     let forecast = forecast(&history, &Model::default(), now);
-    let (slot, _) = forecast.subjects[&subject].likeliest().unwrap();
+    let slot = forecast.subjects[&subject].likeliest.unwrap();
     assert_eq!(slot, 12, "nine o'clock in Warsaw is eight UTC in winter");
     assert!(matches!(forecast.subjects[&subject].basis, Basis::Frequency { .. }));
     assert!(forecast.at(&subject, utc("2010-03-22T08:10:00Z")) > forecast.at(&subject, utc("2010-03-22T12:00:00Z")));
@@ -111,13 +111,13 @@ fn a_pool_is_always_at_risk_and_the_forgotten_are_new() {
 
 #[test]
 fn within_joins_slots() {
-    let mut forecast = SubjectForecast::new_subject();
-    forecast.slots[0] = Probability::clamped(0.5);
-    forecast.slots[1] = Probability::clamped(0.5);
-    assert!((forecast.within(0, Span::minutes(30)).get() - 0.75).abs() < 1e-6);
-    assert!((forecast.within(1, Span::minutes(16)).get() - 0.5).abs() < 1e-6);
-    assert_eq!(forecast.within(0, Span::ZERO), Probability::ZERO);
-    assert_eq!(forecast.likeliest().unwrap().0, 0);
+    let slots: Slots = (0..SLOTS).map(|slot| Probability::clamped(if slot < 2 { 0.5 } else { 0.0 })).collect();
+    assert!((slots.within(0, Span::minutes(30)).get() - 0.75).abs() < 1e-6);
+    assert!((slots.within(1, Span::minutes(16)).get() - 0.5).abs() < 1e-6);
+    assert_eq!(slots.within(0, Span::ZERO), Probability::ZERO);
+    assert_eq!(slots.likeliest(), Some(0));
+    assert_eq!(slots, slots.iter().copied().collect());
+    assert_ne!(slots, Slots::default());
 }
 
 #[test]
@@ -132,7 +132,15 @@ fn what_still_holds_is_taken_over_and_nothing_else() {
     assert!(same(&forecast_after(Some(&before), &history, &model, later)), "the slot passes");
     assert!(!same(&forecast_after(Some(&before), &history, &model, now + Span::minutes(15))), "the slot has passed");
     history.session_started(&subject, later, None);
-    assert!(!same(&forecast_after(Some(&before), &history, &model, later)), "there is news");
+    let here = forecast_after(Some(&before), &history, &model, later);
+    assert!(!same(&here), "there is news");
+    let same = |after: &Forecast| Arc::ptr_eq(&here.subjects[&subject], &after.subjects[&subject]);
+    assert!(same(&forecast_after(Some(&here), &history, &model, later + Span::minutes(3))), "nobody has left");
+    let next = later + Span::minutes(15);
+    let after = forecast_after(Some(&here), &history, &model, next);
+    assert_eq!(after.subjects, forecast(&history, &model, next).subjects, "as if the logout came in the next slot");
+    history.session_ended(&subject, later + Span::minutes(3));
+    assert!(!same(&forecast_after(Some(&here), &history, &model, later + Span::minutes(3))), "somebody has left");
 }
 
 #[test]

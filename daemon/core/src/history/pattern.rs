@@ -157,9 +157,10 @@ impl Pattern {
         }
     }
 
-    /// Closes the local days before the one of `wall`. Idempotent; a time before the open day changes nothing.
-    pub(crate) fn roll(&mut self, wall: i64) {
+    /// Closes the local days before the one of `wall`. Idempotent; a time before the open day changes nothing. Says whether any was.
+    pub(crate) fn roll(&mut self, wall: i64) -> bool {
         let day = day_of(wall);
+        let closes = self.day < day;
         if day > self.day + FORGOTTEN {
             self.day = day - FORGOTTEN;
         }
@@ -167,6 +168,7 @@ impl Pattern {
             self.mark_idle((self.day + 1) * DAY - 1);
             self.close_day();
         }
+        closes
     }
 
     /// A login at `wall`. Whether it counts (is not a return within the grace time) is the caller's to say.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 
 use futures_core::Stream;
+use headstart_core::desktop::AttachMode;
 use headstart_core::request::Way;
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use headstartd::bus::{self, Decision};
@@ -71,9 +72,9 @@ async fn only_what_changed_is_signalled_in_one_signal_per_object() {
         status.now = Time::from_unix(sample::NOW.unix() + 1);
         status.rounds += 1;
         let desktop = status.desktops.get_mut(&desktop_name("office-01")).unwrap();
-        desktop.state = "preparing".to_owned();
+        desktop.state = "preparing";
         desktop.reason = "its user is expected at 9:00".to_owned();
-        desktop.slots.clear();
+        desktop.slots = headstart_core::forecast::Slots::default();
         let other = status.desktops.get_mut(&desktop_name("office-02")).unwrap();
         other.confidence = Probability::clamped(other.confidence.get() + 0.0001);
     });
@@ -151,7 +152,7 @@ async fn no_property_is_forgotten() {
         status.problems.clear();
         status.gpus.remove(&address("0000:5e:00.0"));
         for (name, state) in [("office-02", "preparing"), ("design-02", "preparing"), ("office-01", "off")] {
-            status.desktops.get_mut(&desktop_name(name)).unwrap().state = state.to_owned();
+            status.desktops.get_mut(&desktop_name(name)).unwrap().state = state;
         }
         status.desktops.remove(&desktop_name("office-03"));
         let g = status.gpus.get_mut(&gpu).unwrap();
@@ -162,7 +163,9 @@ async fn no_property_is_forgotten() {
         g.vgpus.clear();
         g.creatable.clear();
         let d = status.desktops.get_mut(&desktop).unwrap();
-        for text in [&mut d.uuid, &mut d.subject, &mut d.attach_mode, &mut d.state, &mut d.reason] {
+        d.uuid = "11111111-53a1-4d0b-9c57-1e0f7a8ec2d4".parse().unwrap();
+        (d.attach_mode, d.state) = (AttachMode::Live, "grace");
+        for text in [&mut d.subject, &mut d.reason] {
             text.push('!');
         }
         d.priority += 1;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headstart_core::desktop::{AttachMode, MissingGpu, Settings};
+use headstart_core::gpu::DeviceId;
 use headstart_core::id::{DesktopName, GpuId, ProfileName};
 use headstart_core::request::{Offer, Way};
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
@@ -76,7 +77,7 @@ fn gpu(name: &str, framebuffer: u32, used: u32, health: &str) -> GpuStatus {
 }
 
 /// A desktop whose next login is `login` minutes after midnight.
-pub(crate) fn desktop(state: &str, p: f64, login: Option<i64>, gpu: Option<GpuId>, way: Way) -> DesktopStatus {
+pub(crate) fn desktop(state: &'static str, p: f64, login: Option<i64>, gpu: Option<GpuId>, way: Way) -> DesktopStatus {
     let slots_start = NOW - Span::minutes(10);
     let peak = login.unwrap_or(12 * 60);
     let slot = |n: i64| {
@@ -85,13 +86,13 @@ pub(crate) fn desktop(state: &str, p: f64, login: Option<i64>, gpu: Option<GpuId
         Probability::clamped(p * 0.5 * (-away * away).exp())
     };
     DesktopStatus {
-        uuid: "6f1c2f9e-53a1-4d0b-9c57-1e0f7a8ec2d4".to_owned(),
+        uuid: "6f1c2f9e-53a1-4d0b-9c57-1e0f7a8ec2d4".parse().expect("written here"),
         subject: "anna".to_owned(),
-        attach_mode: "cold".to_owned(),
+        attach_mode: AttachMode::Cold,
         priority: 10,
-        state: state.to_owned(),
+        state,
         gpu,
-        device: gpu.map(|_| "0000:3b:00.4".to_owned()),
+        device: gpu.map(|_| DeviceId::Vf("0000:3b:00.4".parse().expect("written here"))),
         profile: Some(profile("A40-4Q")),
         confidence: Probability::clamped(p),
         next_login: login.map(|minutes| NOW - Span::minutes(7 * 60 + 40) + Span::minutes(minutes)),
