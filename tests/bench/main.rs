@@ -12,6 +12,7 @@ mod import;
 mod look;
 mod people;
 mod request;
+mod rest;
 mod round;
 mod scene;
 mod table;
