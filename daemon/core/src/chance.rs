@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::desktop::{AttachMode, Desktop};
-use crate::forecast::{Forecast, SLOT};
+use crate::forecast::{Forecast, SLOT, SubjectForecast};
 use crate::gpu::Vgpu;
 use crate::id::{DomainUuid, Subject};
 use crate::observed::{Attachment, Login, Observed, Power};
@@ -50,56 +50,71 @@ pub fn chances(
     observed: &Observed,
     now: Time,
 ) -> BTreeMap<DomainUuid, Chance> {
+    let mut chances: BTreeMap<DomainUuid, Chance> = desktops
+        .values()
+        .map(|desktop| {
+            let lead = leads.get(&desktop.uuid).copied().unwrap_or(Span::ZERO);
+            let prospect = forecast.subjects.get(&desktop.subject);
+            (
+                desktop.uuid,
+                prospect.map_or_else(Chance::default, |prospect| chance(prospect, forecast.start, lead, now)),
+            )
+        })
+        .collect();
     let mut in_pool: BTreeMap<&Subject, u32> = BTreeMap::new();
-    let mut chances = BTreeMap::new();
-    let places = observed.places();
-    let sees_all = observed.sees_all_gpus();
-    let turn = |desktop: &&Desktop| {
+    for desktop in in_turn(desktops, observed) {
+        let idle = observed.domains.get(&desktop.uuid).is_some_and(|domain| domain.login == Login::None);
+        let k = in_pool.entry(&desktop.subject).or_default();
+        *k += u32::from(idle);
+        if let Some(chance) = chances.get_mut(&desktop.uuid) {
+            for p in [&mut chance.now, &mut chance.soon, &mut chance.today] {
+                *p = at_least(*k, *p);
+            }
+        }
+    }
+    chances
+}
+
+/// What is expected of one desktop's subject, if nobody shares it.
+fn chance(prospect: &SubjectForecast, start: Time, lead: Span, now: Time) -> Chance {
+    let mut best = Probability::ZERO;
+    let mut at = now;
+    loop {
+        let p = prospect.rate(start, at);
+        if p > best {
+            best = p;
+        }
+        if at >= now + lead {
+            break;
+        }
+        at = (at + SLOT).min(now + lead);
+    }
+    let start_of = |slot: usize| start + Span::seconds(slot as i64 * SLOT.as_seconds());
+    let next = prospect.likeliest.map(|slot| start_of(slot).max(now));
+    Chance { now: best, soon: prospect.soon, today: prospect.today, next }
+}
+
+/// Pooled desktops, in the order in which they are needed.
+fn in_turn<'a>(desktops: &'a BTreeMap<DomainUuid, Desktop>, observed: &Observed) -> Vec<&'a Desktop> {
+    let mut pooled: Vec<&Desktop> =
+        desktops.values().filter(|desktop| matches!(desktop.subject, Subject::Pool(_))).collect();
+    if pooled.is_empty() {
+        return pooled;
+    }
+    let (places, sees_all) = (observed.places(), observed.sees_all_gpus());
+    pooled.sort_by_cached_key(|desktop| {
         let Some(domain) = observed.domains.get(&desktop.uuid) else { return Turn::Cannot };
         let Some(hostdev) = our_hostdev(domain) else {
             let stuck = desktop.attach != AttachMode::Live && matches!(domain.power, Power::Running { .. });
             return if stuck { Turn::Cannot } else { Turn::Could };
         };
-        let suits = |vgpu: &&Vgpu| vgpu.profile.as_ref().is_some_and(|profile| desktop.profiles.contains(profile));
+        let suits = |vgpu: &Vgpu| vgpu.profile.as_ref().is_some_and(|profile| desktop.profiles.contains(profile));
         let going = hostdev.attachment == Attachment::Detaching;
         let vgpu = places.get(&hostdev.device).and_then(|gpu| gpu.vgpus.get(&hostdev.device));
-        let holds = !going && vgpu.as_ref().map_or(!sees_all, suits);
+        let holds = !going && vgpu.map_or(!sees_all, suits);
         if holds { Turn::Holds } else { Turn::Could }
-    };
-    let mut in_turn: Vec<&Desktop> = desktops.values().collect();
-    in_turn.sort_by_cached_key(turn);
-    for desktop in in_turn {
-        let Some(prospect) = forecast.subjects.get(&desktop.subject) else {
-            chances.insert(desktop.uuid, Chance::default());
-            continue;
-        };
-        let lead = leads.get(&desktop.uuid).copied().unwrap_or(Span::ZERO);
-        let mut chance = Chance::default();
-        let mut at = now;
-        loop {
-            let p = prospect.rate(forecast.start, at);
-            if p > chance.now {
-                chance.now = p;
-            }
-            if at >= now + lead {
-                break;
-            }
-            at = (at + SLOT).min(now + lead);
-        }
-        (chance.soon, chance.today) = (prospect.soon, prospect.today);
-        let start_of = |slot: usize| forecast.start + Span::seconds(slot as i64 * SLOT.as_seconds());
-        chance.next = prospect.likeliest.map(|slot| start_of(slot).max(now));
-        if matches!(desktop.subject, Subject::Pool(_)) {
-            let idle = observed.domains.get(&desktop.uuid).is_some_and(|domain| domain.login == Login::None);
-            let k = in_pool.entry(&desktop.subject).or_default();
-            *k += u32::from(idle);
-            for p in [&mut chance.now, &mut chance.soon, &mut chance.today] {
-                *p = at_least(*k, *p);
-            }
-        }
-        chances.insert(desktop.uuid, chance);
-    }
-    chances
+    });
+    pooled
 }
 
 /// Probability of at least `k` events of a Poisson number of which at least one comes with probability `one`.

@@ -167,9 +167,9 @@ pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Mode
         .entries
         .iter()
         .map(|(subject, entry)| {
-            let made = before.and_then(|before| before.subjects.get(subject)).filter(|made| {
-                made.holds_for == Some(entry.changes) && history.remembers(entry, now)
-            });
+            let made = before
+                .and_then(|before| before.subjects.get(subject))
+                .filter(|made| made.holds_for == Some(entry.changes) && history.remembers(entry, now));
             let passed = before.map_or(SLOTS, |before| slots_between(before.start, start));
             let forecast = match made {
                 Some(made) if passed == 0 => Arc::clone(made),
