@@ -163,14 +163,18 @@ pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Mode
     let start = slot_start(now);
     let before = before.filter(|before| before.start <= start && before.made <= now);
     let mut judge = Judge::new(model);
+    let passed = before.map_or(SLOTS, |before| slots_between(before.start, start));
+    // Both are in order, so nothing is searched for.
+    let mut made_before = before.into_iter().flat_map(|before| &before.subjects).peekable();
     let subjects = history
         .entries
         .iter()
         .map(|(subject, entry)| {
-            let made = before
-                .and_then(|before| before.subjects.get(subject))
+            while made_before.next_if(|(other, _)| *other < subject).is_some() {}
+            let made = made_before
+                .next_if(|(other, _)| *other == subject)
+                .map(|(_, made)| made)
                 .filter(|made| made.holds_for == Some(entry.changes) && history.remembers(entry, now));
-            let passed = before.map_or(SLOTS, |before| slots_between(before.start, start));
             let forecast = match made {
                 Some(made) if passed == 0 => Arc::clone(made),
                 made => {

@@ -158,6 +158,16 @@ impl Observed {
         gpus.flat_map(|gpu| gpu.vgpus.keys().map(move |device| (*device, gpu))).collect()
     }
 
+    /// Mdevs of which one is made for some desktop; all others are a stranger's.
+    pub(crate) fn derived<'a>(&self, desktops: impl Iterator<Item = &'a DomainUuid>) -> BTreeSet<DeviceId> {
+        let is_mdev = |device: &DeviceId| matches!(device, DeviceId::Mdev(_));
+        // Hashing every name is dear, and where there is no mdev none is whose.
+        if !self.gpus.values().any(|gpu| gpu.vgpus.keys().any(is_mdev)) {
+            return BTreeSet::new();
+        }
+        desktops.map(|uuid| DeviceId::Mdev(uuid.mdev())).collect()
+    }
+
     /// The PF on which one device lives: a search, so not for every desktop.
     pub fn gpu_of(&self, device: DeviceId) -> Option<&Gpu> {
         self.gpus.values().find(|gpu| gpu.vgpus.contains_key(&device))

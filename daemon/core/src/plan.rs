@@ -137,7 +137,7 @@ impl<'a> Planner<'a> {
             reasons: BTreeMap::new(),
             places: s.observed.places(),
             holders: s.observed.holders(),
-            derived: s.desktops.keys().map(|uuid| DeviceId::Mdev(uuid.mdev())).collect(),
+            derived: s.observed.derived(s.desktops.keys()),
             known_profiles: known.into_iter().collect(),
         }
     }

@@ -177,7 +177,6 @@ pub fn next_steps(
     desktops: &BTreeMap<DomainUuid, Desktop>,
     busy: &Busy,
 ) -> Vec<Step> {
-    let derived = desktops.keys().map(|uuid| DeviceId::Mdev(uuid.mdev())).collect();
     let mut wants: Vec<(&DomainUuid, &Want)> = desired.wants.iter().collect();
     wants.sort_by_key(|(_, want)| want.rank);
     let mut round = Round {
@@ -188,7 +187,7 @@ pub fn next_steps(
         places: observed.places(),
         sees_all: observed.sees_all_gpus(),
         holders: observed.holders(),
-        derived,
+        derived: observed.derived(desktops.keys()),
         gpus: busy.gpus.clone(),
         domains: busy.domains.clone(),
         steps: Vec::new(),

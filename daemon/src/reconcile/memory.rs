@@ -9,7 +9,7 @@ use headstart_core::chance::chances;
 use headstart_core::desktop::{Desktop, Rule, resolve};
 use headstart_core::forecast::{Forecast, Model, forecast_after};
 use headstart_core::history::{Clock, History};
-use headstart_core::id::{DesktopName, DomainUuid, UserName};
+use headstart_core::id::{DesktopName, DomainUuid, Subject, UserName};
 use headstart_core::kept::Kept;
 use headstart_core::lead::Leads;
 use headstart_core::observed::{Domain, Gap, Login, Observed, Power, Problem};
@@ -103,7 +103,8 @@ pub struct Memory {
     pub thresholds: (Probability, Probability),
     /// Whose login a session at a desktop is, for learning from disk.
     pub subjects: Subjects,
-    zones: BTreeMap<headstart_core::id::Subject, TimeZone>,
+    /// The wall clocks that the history has been told.
+    zones: BTreeMap<DomainUuid, (Subject, TimeZone)>,
     last: Option<Time>,
     /// What the last round saw.
     seen: Arc<Observed>,
@@ -330,8 +331,10 @@ impl Memory {
         let Some(last) = self.last.filter(|last| *last < now) else { return };
         let mut idle = Span::ZERO;
         for (uuid, track) in &self.tracks {
-            let nobody = observed.domains.get(uuid).is_some_and(|domain| domain.login == Login::None);
-            let Some(held) = track.held_since.filter(|_| nobody) else { continue };
+            let Some(held) = track.held_since else { continue };
+            if !observed.domains.get(uuid).is_some_and(|domain| domain.login == Login::None) {
+                continue;
+            }
             let free_until = track.logout_at.or(track.found_at).map_or(held, |left| left + settings.policy.grace);
             let from = last.max(held).max(free_until);
             if now > from {
@@ -346,9 +349,10 @@ impl Memory {
     /// Takes what happened into history, scores and lead times; a request is done with when its user has come.
     fn learn(&mut self, desktops: &BTreeMap<DomainUuid, Desktop>, happened: &[(DomainUuid, Happened)]) {
         for desktop in desktops.values() {
-            if self.zones.get(&desktop.subject) != Some(&desktop.time_zone) {
+            let told = self.zones.get(&desktop.uuid);
+            if told.is_none_or(|(subject, zone)| *subject != desktop.subject || *zone != desktop.time_zone) {
                 self.history.set_clock(&desktop.subject, Clock::Zone(desktop.time_zone.clone()));
-                self.zones.insert(desktop.subject.clone(), desktop.time_zone.clone());
+                self.zones.insert(desktop.uuid, (desktop.subject.clone(), desktop.time_zone.clone()));
             }
         }
         for (uuid, what) in happened {
@@ -387,10 +391,10 @@ impl Memory {
     fn note_wants(&mut self, observed: &Observed, plan: &Plan, now: Time) {
         for (uuid, track) in &mut self.tracks {
             let wanted = plan.desired.wants.contains_key(uuid);
-            let held = observed.domains.get(uuid).is_some_and(|domain| our_hostdev(domain).is_some());
+            let held = || observed.domains.get(uuid).is_some_and(|domain| our_hostdev(domain).is_some());
             if !wanted {
                 track.wanted_since = None;
-            } else if !held && track.wanted_since.is_none() {
+            } else if track.wanted_since.is_none() && !held() {
                 track.wanted_since = Some(now);
             }
         }
