@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 /// A name that is not acceptable, with the rule it breaks.
@@ -168,13 +168,14 @@ impl From<GpuId> for String {
     }
 }
 
-/// A newtype over text with a check. The text is shared: every round copies the host, and a copy should cost nothing.
+/// A newtype over text with a check. A copy costs nothing, since every round copies the host; and a short text lies in the value itself,
+/// so that maps by name are searched without a look elsewhere.
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $most:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(Arc<str>);
+        pub struct $type(SmolStr);
 
         impl $type {
             /// Checks the name.
