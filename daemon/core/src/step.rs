@@ -193,12 +193,13 @@ pub fn next_steps(
         steps: Vec::new(),
     };
     // What a user waits for goes first: with one step per PF and round, the order decides who is served sooner.
-    let idle = round.assign_idle();
-    round.start_and_attach(&idle);
+    let idle = round.idle();
+    let assigned = round.assign(&idle);
+    round.start_and_attach(&assigned);
     round.give_back();
-    round.clear_idle(&idle);
-    round.gpu_instances(&idle);
-    round.create(&idle);
+    round.clear(&idle, &assigned);
+    round.gpu_instances(&assigned);
+    round.create(&assigned);
     round.steps
 }
 
@@ -220,7 +221,15 @@ struct Round<'a> {
     steps: Vec<Step>,
 }
 
-impl Round<'_> {
+/// A device of ours that nobody has.
+struct Idle<'a> {
+    gpu: &'a Gpu,
+    device: DeviceId,
+    profile: &'a ProfileName,
+    start: Option<u16>,
+}
+
+impl<'a> Round<'a> {
     /// Takes the step unless its PF or domain is taken already.
     fn emit(&mut self, step: Step) {
         let taken = step.gpu().is_some_and(|gpu| self.gpus.contains(&gpu))
@@ -239,18 +248,27 @@ impl Round<'_> {
         tenure(device, opened, &self.holders, self.observed, &managed, &self.derived)
     }
 
-    /// Which idle device serves which want: the desktop's own mdev, or the first idle VF of the profile on the wanted PF, and only
-    /// at the wanted place: others are planned into the places that this plan leaves free.
-    fn assign_idle(&self) -> BTreeMap<DomainUuid, DeviceId> {
-        let mut idle: BTreeMap<(GpuId, &ProfileName, Option<u16>), Vec<DeviceId>> = BTreeMap::new();
+    /// Devices of ours that nobody has, on PFs that were read, in order.
+    fn idle(&self) -> Vec<Idle<'a>> {
+        let mut idle = Vec::new();
         for gpu in self.observed.gpus.values().filter(|gpu| !matches!(gpu.state, GpuState::Unknown(_))) {
-            for (device, vgpu) in gpu.vgpus.iter().rev() {
+            for (device, vgpu) in &gpu.vgpus {
                 if let Some(profile) = &vgpu.profile
                     && self.tenure(*device, &vgpu.opened) == Tenure::Idle
                 {
-                    idle.entry((gpu.address, profile, vgpu.start)).or_default().push(*device);
+                    idle.push(Idle { gpu, device: *device, profile, start: vgpu.start });
                 }
             }
+        }
+        idle
+    }
+
+    /// Which idle device serves which want: the desktop's own mdev, or the first idle VF of the profile on the wanted PF, and only
+    /// at the wanted place: others are planned into the places that this plan leaves free.
+    fn assign(&self, all: &[Idle<'_>]) -> BTreeMap<DomainUuid, DeviceId> {
+        let mut idle: BTreeMap<(GpuId, &ProfileName, Option<u16>), Vec<DeviceId>> = BTreeMap::new();
+        for it in all.iter().rev() {
+            idle.entry((it.gpu.address, it.profile, it.start)).or_default().push(it.device);
         }
         let mut assigned = BTreeMap::new();
         for &(uuid, want) in &self.wants {
@@ -346,23 +364,21 @@ impl Round<'_> {
     }
 
     /// Idle devices of ours that serve no want: away, since they hold framebuffer and bind the size class.
-    fn clear_idle(&mut self, assigned: &BTreeMap<DomainUuid, DeviceId>) {
+    fn clear(&mut self, idle: &[Idle<'_>], assigned: &BTreeMap<DomainUuid, DeviceId>) {
         let kept: BTreeSet<DeviceId> = assigned.values().copied().collect();
-        for gpu in self.observed.gpus.values().filter(|gpu| gpu.state == GpuState::Ready) {
-            for (device, vgpu) in &gpu.vgpus {
-                let Some(profile) = vgpu.profile.clone() else { continue };
-                if kept.contains(device) || self.tenure(*device, &vgpu.opened) != Tenure::Idle {
-                    continue;
+        for Idle { gpu, device, profile, .. } in idle {
+            if gpu.state != GpuState::Ready || kept.contains(device) {
+                continue;
+            }
+            let profile = ProfileName::clone(profile);
+            match (*device, gpu.interface) {
+                (DeviceId::Mdev(uuid), _) => {
+                    self.emit(Step::RemoveMdev { gpu: gpu.address, profile, uuid });
                 }
-                match (*device, gpu.interface) {
-                    (DeviceId::Mdev(uuid), _) => {
-                        self.emit(Step::RemoveMdev { gpu: gpu.address, profile, uuid });
-                    }
-                    (DeviceId::Vf(vf), Interface::VfioVariant) => {
-                        self.emit(Step::ClearVgpuType { gpu: gpu.address, vf, profile });
-                    }
-                    (DeviceId::Vf(_), _) => {}
+                (DeviceId::Vf(vf), Interface::VfioVariant) => {
+                    self.emit(Step::ClearVgpuType { gpu: gpu.address, vf, profile });
                 }
+                (DeviceId::Vf(_), _) => {}
             }
         }
     }
@@ -370,14 +386,16 @@ impl Round<'_> {
     /// GPU instances of MIG: those that are idle and that nobody is to have go, those that somebody is to have come. Never more than one
     /// idle instance of a profile is left, for a vGPU comes to stand on any one, and the plan says on which.
     fn gpu_instances(&mut self, assigned: &BTreeMap<DomainUuid, DeviceId>) {
+        let mut wanted: BTreeMap<GpuId, Vec<(&ProfileName, u16)>> = BTreeMap::new();
+        for (uuid, want) in &self.wants {
+            let has_instances = self.observed.gpus.get(&want.gpu).is_some_and(|gpu| gpu.instances.is_some());
+            if let Some(start) = want.start.filter(|_| has_instances && self.is_to_be_made(**uuid, assigned)) {
+                wanted.entry(want.gpu).or_default().push((&want.profile, start));
+            }
+        }
         for gpu in self.observed.gpus.values().filter(|gpu| gpu.state == GpuState::Ready && !gpu.must_enable_vfs()) {
             let Some(instances) = &gpu.instances else { continue };
-            let wanted: Vec<(&ProfileName, u16)> = self
-                .wants
-                .iter()
-                .filter(|(uuid, want)| want.gpu == gpu.address && self.is_to_be_made(**uuid, assigned))
-                .filter_map(|(_, want)| Some((&want.profile, want.start?)))
-                .collect();
+            let wanted = wanted.remove(&gpu.address).unwrap_or_default();
             let mut kept = BTreeSet::new();
             for (id, instance) in instances.iter().filter(|(_, instance)| instance.is_idle()) {
                 let Some(profile) = &instance.profile else { continue };
