@@ -205,9 +205,7 @@ impl Case<'_> {
     fn vf_for(&self, desktop: &Desktop, named: DeviceId) -> Option<PciAddress> {
         let holders = self.observed.holders();
         // What the domain itself names is not taken by it.
-        let free = |vf: &PciAddress| {
-            holders.get(&DeviceId::Vf(*vf)).is_none_or(|by| by.iter().all(|uuid| *uuid == desktop.uuid))
-        };
+        let free = |vf: &PciAddress| holders.of(DeviceId::Vf(*vf)).iter().all(|uuid| *uuid == desktop.uuid);
         let ready = |profile: &ProfileName, vf: &PciAddress| {
             let device = DeviceId::Vf(*vf);
             let vgpu = self.observed.gpu_of(device).and_then(|gpu| gpu.vgpus.get(&device));

@@ -125,14 +125,12 @@ pub struct Observed {
 
 impl Observed {
     /// Which domains name each device; the first is the holder, a second is a mistake of somebody else.
-    pub fn holders(&self) -> BTreeMap<DeviceId, Vec<DomainUuid>> {
-        let mut holders: BTreeMap<DeviceId, Vec<DomainUuid>> = BTreeMap::new();
-        for domain in self.domains.values() {
-            for hostdev in &domain.hostdevs {
-                holders.entry(hostdev.device).or_default().push(domain.uuid);
-            }
-        }
-        holders
+    pub fn holders(&self) -> Holders {
+        let pairs = |domain: &'_ Domain| domain.hostdevs.iter().map(|it| (it.device, domain.uuid)).collect::<Vec<_>>();
+        let mut all: Vec<_> = self.domains.values().flat_map(pairs).collect();
+        all.sort_unstable();
+        let (devices, domains) = all.into_iter().unzip();
+        Holders { devices, domains }
     }
 
     /// Every PF that should be there was read, so that a device that is nowhere does not exist.
@@ -174,6 +172,29 @@ impl Observed {
     }
 }
 
+/// Which domains name each device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// In order; a device that several name stands here as often.
+    devices: Vec<DeviceId>,
+    /// Who names the device at the same place.
+    domains: Vec<DomainUuid>,
+}
+
+impl Holders {
+    /// Who names this device, by UUID. More than one is a mistake of somebody else.
+    pub fn of(&self, device: DeviceId) -> &[DomainUuid] {
+        let from = self.devices.partition_point(|other| *other < device);
+        let n = self.devices[from..].iter().take_while(|other| **other == device).count();
+        &self.domains[from..from + n]
+    }
+
+    /// Somebody names this device.
+    pub fn any(&self, device: DeviceId) -> bool {
+        !self.of(device).is_empty()
+    }
+}
+
 /// Whose a device is, seen from the whole observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tenure {
@@ -192,19 +213,20 @@ pub enum Tenure {
 pub fn tenure(
     device: DeviceId,
     opened: &Opened,
-    holders: &BTreeMap<DeviceId, Vec<DomainUuid>>,
+    holders: &Holders,
     observed: &Observed,
     managed: &dyn Fn(DomainUuid) -> bool,
     derived: &BTreeSet<DeviceId>,
 ) -> Tenure {
-    if let Some(names) = holders.get(&device) {
-        if let [only] = names.as_slice()
-            && managed(*only)
-        {
-            return Tenure::Desktop(*only);
-        }
+    let holders = holders.of(device);
+    if let [only] = holders
+        && managed(*only)
+    {
+        return Tenure::Desktop(*only);
+    }
+    if !holders.is_empty() {
         let names: Vec<&str> =
-            names.iter().filter_map(|uuid| observed.domains.get(uuid)).map(|domain| domain.name.as_str()).collect();
+            holders.iter().filter_map(|uuid| observed.domains.get(uuid)).map(|domain| domain.name.as_str()).collect();
         return Tenure::Foreign(names.join(", "));
     }
     if observed.gaps.contains(&Gap::Domains) {

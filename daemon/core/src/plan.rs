@@ -20,7 +20,7 @@ use crate::chance::Chance;
 use crate::desktop::{AttachMode, Desktop};
 use crate::gpu::{DeviceId, Gpu, GpuState, Opened, Vgpu};
 use crate::id::{DomainUuid, GpuId, PciAddress, ProfileName};
-use crate::observed::{Attachment, Domain, Gap, Login, Observed, Power, Tenure, tenure};
+use crate::observed::{Attachment, Domain, Gap, Holders, Login, Observed, Power, Tenure, tenure};
 use crate::policy::Policy;
 use crate::request::{Offer, Preallocation, Way, Wish};
 use crate::step::{Desired, Want, our_hostdev};
@@ -121,7 +121,7 @@ struct Planner<'a> {
     reasons: BTreeMap<DomainUuid, Reason>,
     /// Devices of ours and where they are.
     places: BTreeMap<DeviceId, &'a Gpu>,
-    holders: BTreeMap<DeviceId, Vec<DomainUuid>>,
+    holders: Holders,
     /// The mdevs that we would make.
     derived: BTreeSet<DeviceId>,
     known_profiles: Arc<[ProfileName]>,
@@ -321,7 +321,7 @@ impl<'a> Planner<'a> {
     fn lost_mdev(&self, desktop: &Desktop) -> Option<String> {
         let device = DeviceId::Mdev(desktop.uuid.mdev());
         let lost = |who: &str| Some(format!("{device}, which is its own, is held by {who}"));
-        let other = self.holders.get(&device).and_then(|names| names.iter().find(|uuid| **uuid != desktop.uuid));
+        let other = self.holders.of(device).iter().find(|uuid| **uuid != desktop.uuid);
         if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
             return lost(other.name.as_str());
         }
@@ -339,7 +339,7 @@ impl<'a> Planner<'a> {
     fn lost_device(&self, domain: &Domain) -> Option<String> {
         let device = our_hostdev(domain)?.device;
         let lost = |who: &str| Some(format!("{device}, which it names, is held by {who}"));
-        let other = self.holders.get(&device)?.iter().find(|uuid| **uuid != domain.uuid);
+        let other = self.holders.of(device).iter().find(|uuid| **uuid != domain.uuid);
         if let Some(other) = other.and_then(|uuid| self.s.observed.domains.get(uuid)) {
             return lost(other.name.as_str());
         }
@@ -429,7 +429,7 @@ impl<'a> Planner<'a> {
         let named = |vf: &&PciAddress| {
             let device = DeviceId::Vf(**vf);
             let stays = |uuid: &DomainUuid| !ours(uuid, device) || !self.goes(*uuid);
-            self.holders.get(&device).is_some_and(|by| by.iter().any(stays))
+            self.holders.of(device).iter().any(stays)
         };
         let counted = self.s.observed.gpus.values().map(|gpu| {
             let bare = gpu.vfs.iter().filter(|vf| !gpu.vgpus.contains_key(&DeviceId::Vf(**vf)));

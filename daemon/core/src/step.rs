@@ -10,7 +10,7 @@ use std::fmt;
 use crate::desktop::{AttachMode, Desktop};
 use crate::gpu::{DeviceId, Gpu, GpuState, Interface, Opened, Tenant, Vgpu};
 use crate::id::{DomainUuid, GpuId, MdevUuid, PciAddress, ProfileName};
-use crate::observed::{Attachment, Domain, Gap, Hostdev, Login, Observed, Power, Tenure, tenure};
+use crate::observed::{Attachment, Domain, Gap, Holders, Hostdev, Login, Observed, Power, Tenure, tenure};
 
 /// What one desktop should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,7 +214,7 @@ struct Round<'a> {
     places: BTreeMap<DeviceId, &'a Gpu>,
     /// A device that is nowhere does not exist.
     sees_all: bool,
-    holders: BTreeMap<DeviceId, Vec<DomainUuid>>,
+    holders: Holders,
     derived: BTreeSet<DeviceId>,
     gpus: BTreeSet<GpuId>,
     domains: BTreeSet<DomainUuid>,
@@ -459,13 +459,13 @@ impl<'a> Round<'a> {
 
     /// Where a PF has VFs, an mdev stands on one of them, and not on one that a domain names.
     fn has_parent(&self, gpu: &Gpu) -> bool {
-        let named = gpu.vfs.iter().filter(|vf| self.holders.contains_key(&DeviceId::Vf(**vf))).count();
+        let named = gpu.vfs.iter().filter(|vf| self.holders.any(DeviceId::Vf(**vf))).count();
         gpu.vfs.is_empty() || gpu.vgpus.len() + named < gpu.vfs.len()
     }
 
     /// The first VF without a type that no domain names: a definition may outlive the type, or be a stranger's.
     fn free_vf(&self, gpu: &Gpu) -> Option<PciAddress> {
-        let free = |device| !gpu.vgpus.contains_key(&device) && !self.holders.contains_key(&device);
+        let free = |device| !gpu.vgpus.contains_key(&device) && !self.holders.any(device);
         let unseen = self.observed.gaps.contains(&Gap::Domains);
         gpu.vfs.iter().copied().find(|vf| !unseen && free(DeviceId::Vf(*vf)))
     }

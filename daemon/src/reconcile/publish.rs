@@ -7,7 +7,7 @@ use headstart_core::desktop::{Desktop, Settings as DesktopSettings};
 use headstart_core::forecast::{SLOT, explain};
 use headstart_core::gpu::{DeviceId, Gpu, GpuState, Interface, Opened};
 use headstart_core::id::{DesktopName, DomainUuid, Subject};
-use headstart_core::observed::{Attachment, Domain, Login, Power, Problem};
+use headstart_core::observed::{Attachment, Domain, Holders, Login, Power, Problem};
 use headstart_core::plan::{Reason, Verdict};
 use headstart_core::step::our_hostdev;
 use headstart_core::track::is_ready;
@@ -90,7 +90,7 @@ fn gpus(round: &Round) -> BTreeMap<headstart_core::id::GpuId, GpuStatus> {
         let mut vgpus = Vec::new();
         let mut used = FramebufferMib::new(0);
         for (device, vgpu) in &gpu.vgpus {
-            let holder = holders.get(device).and_then(|uuids| uuids.first());
+            let holder = holders.of(*device).first();
             if gpu.interface == Interface::Vf && holder.is_none() && vgpu.opened == Opened::No {
                 continue;
             }
@@ -133,8 +133,8 @@ fn vgpu_state(round: &Round, holder: Option<&DomainUuid>, opened: &Opened) -> St
     }
 }
 
-fn creatable(gpu: &Gpu, holders: &BTreeMap<DeviceId, Vec<DomainUuid>>) -> Vec<headstart_core::id::ProfileName> {
-    let taken = |device: &DeviceId| gpu.interface != Interface::Vf || holders.contains_key(device);
+fn creatable(gpu: &Gpu, holders: &Holders) -> Vec<headstart_core::id::ProfileName> {
+    let taken = |device: &DeviceId| gpu.interface != Interface::Vf || holders.any(*device);
     let tenants: Vec<_> = gpu.vgpus.iter().filter(|(device, _)| taken(device)).map(|(_, vgpu)| vgpu.tenant()).collect();
     let fits = gpu.profiles.iter().filter(|profile| gpu.fit(&tenants, &profile.name, None).is_ok());
     fits.map(|profile| profile.name.clone()).collect()

@@ -225,7 +225,7 @@ impl Built {
         let seen = self.sim.observe();
         let now = &seen.gpus[&gpu.address];
         let holders = seen.holders();
-        let vfs = || gpu.vfs.iter().map(|vf| DeviceId::Vf(*vf)).filter(|vf| !holders.contains_key(vf));
+        let vfs = || gpu.vfs.iter().map(|vf| DeviceId::Vf(*vf)).filter(|vf| !holders.any(*vf));
         let profile = gpu.profiles.get(profile % gpu.profiles.len())?.name.clone();
         let (device, step) = match gpu.interface {
             Interface::Mdev => {
