@@ -18,6 +18,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("serde", &[]),
     ("thiserror", &[]),
     ("uuid", &["v1", "v4", "v6", "v7", "fast-rng", "rng-rand", "rng-getrandom"]),
+    ("smol_str", &[]),
     ("wide", &["std"]),
 ];
 
