@@ -13,7 +13,7 @@ use crate::unit::Time;
 
 /// What a feature speaks of, for explanations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Group {
+pub(crate) enum Topic {
     /// How often the subject logs in at this time of the day and week.
     Habit,
     /// How often the subject comes at all on such days.
@@ -380,9 +380,9 @@ impl Moment {
     }
 }
 
-/// Takes one feature after the other, so that names, groups and values cannot fall out of step.
+/// Takes one feature after the other, so that names, topics and values cannot fall out of step.
 trait Put {
-    fn put(&mut self, group: Group, value: f32);
+    fn put(&mut self, topic: Topic, value: f32);
 }
 
 /// Into a row.
@@ -393,7 +393,7 @@ struct Filler<'a> {
 
 impl Put for Filler<'_> {
     #[inline]
-    fn put(&mut self, _group: Group, value: f32) {
+    fn put(&mut self, _topic: Topic, value: f32) {
         self.row[self.n] = value;
         self.n += 1;
     }
@@ -408,15 +408,15 @@ struct LaneFiller<'a> {
 
 impl Put for LaneFiller<'_> {
     #[inline]
-    fn put(&mut self, _group: Group, value: f32) {
+    fn put(&mut self, _topic: Topic, value: f32) {
         self.columns[self.n][self.lane] = value;
         self.n += 1;
     }
 }
 
-impl Put for Vec<Group> {
-    fn put(&mut self, group: Group, _value: f32) {
-        self.push(group);
+impl Put for Vec<Topic> {
+    fn put(&mut self, topic: Topic, _value: f32) {
+        self.push(topic);
     }
 }
 
@@ -438,22 +438,22 @@ pub(crate) fn fill_hints(hints: &hint::Seen, row: &mut Row) {
     row[FEATURES - hint::HINTS..].copy_from_slice(hints);
 }
 
-/// The group of each feature.
-pub(crate) fn groups() -> Vec<Group> {
-    let mut groups = Vec::with_capacity(FEATURES);
+/// The topic of each feature.
+pub(crate) fn topics() -> Vec<Topic> {
+    let mut topics = Vec::with_capacity(FEATURES);
     let (others, hints) = (Compared::default(), hint::NOTHING);
     let moment = Moment { slot: 0, since_end: 0.0, last_length: 0.0, left_of_slot: 1.0, others, hints };
     let profile = Profile::new(&Pattern::new(0), 0);
-    put_linear(&profile, &moment, &mut groups);
-    assert_eq!(groups.len(), LINEAR, "the trees' features begin here");
-    tree::put(&profile, &moment, &mut groups);
-    assert_eq!(groups.len(), FEATURES, "every feature has its place");
-    groups
+    put_linear(&profile, &moment, &mut topics);
+    assert_eq!(topics.len(), LINEAR, "the trees' features begin here");
+    tree::put(&profile, &moment, &mut topics);
+    assert_eq!(topics.len(), FEATURES, "every feature has its place");
+    topics
 }
 
 #[inline]
 fn put_linear(profile: &Profile, moment: &Moment, f: &mut impl Put) {
-    use Group::{Attendance, Calendar, Habit, Others, Today};
+    use Topic::{Attendance, Calendar, Habit, Others, Today};
     let slot = moment.slot;
     let starts = f32::from(profile.starts[slot]);
     let none_yet = if starts == 0.0 { 1.0 } else { 0.0 };
@@ -504,37 +504,37 @@ fn put_linear(profile: &Profile, moment: &Moment, f: &mut impl Put) {
 #[inline]
 fn put_since(moment: &Moment, none_yet: f32, f: &mut impl Put) {
     let since = moment.since_end.max(5.0).ln();
-    f.put(Group::Since, since);
+    f.put(Topic::Since, since);
     for knot in SINCE_KNOTS {
-        f.put(Group::Since, (since - knot.ln()).max(0.0));
+        f.put(Topic::Since, (since - knot.ln()).max(0.0));
     }
-    f.put(Group::Since, (1.0 + moment.last_length).ln());
-    f.put(Group::Since, none_yet * since);
+    f.put(Topic::Since, (1.0 + moment.last_length).ln());
+    f.put(Topic::Since, none_yet * since);
 }
 
 #[inline]
 fn put_first(profile: &Profile, slot: f32, none_yet: f32, f: &mut impl Put) {
     let hours = profile.usual_first.map_or(0.0, |first| ((slot - first) / 4.0).clamp(-8.0, 12.0)) * none_yet;
-    f.put(Group::Today, hours);
+    f.put(Topic::Today, hours);
     for knot in FIRST_KNOTS {
-        f.put(Group::Today, (hours - knot).max(0.0) * none_yet);
+        f.put(Topic::Today, (hours - knot).max(0.0) * none_yet);
     }
-    f.put(Group::Today, none_yet * profile.spread_first.min(6.0));
+    f.put(Topic::Today, none_yet * profile.spread_first.min(6.0));
     let near = |first: Option<f32>| first.map_or(0.0, |first| (1.0 - (slot - first).abs() / 6.0).max(0.0));
-    f.put(Group::Habit, none_yet * near(profile.yesterday_first));
-    f.put(Group::Habit, none_yet * near(profile.last_week_first));
+    f.put(Topic::Habit, none_yet * near(profile.yesterday_first));
+    f.put(Topic::Habit, none_yet * near(profile.last_week_first));
 }
 
 #[inline]
 fn put_calendar(profile: &Profile, slot: usize, f: &mut impl Put) {
     let (sin, cos) = TURNS[slot];
     let (sin2, cos2) = (2.0 * sin * cos, cos * cos - sin * sin);
-    f.put(Group::Calendar, profile.weekend);
-    f.put(Group::Calendar, sin);
-    f.put(Group::Calendar, cos);
-    f.put(Group::Calendar, sin2);
-    f.put(Group::Calendar, cos2);
-    f.put(Group::Calendar, profile.weekend * cos);
+    f.put(Topic::Calendar, profile.weekend);
+    f.put(Topic::Calendar, sin);
+    f.put(Topic::Calendar, cos);
+    f.put(Topic::Calendar, sin2);
+    f.put(Topic::Calendar, cos2);
+    f.put(Topic::Calendar, profile.weekend * cos);
 }
 
 #[cfg(test)]
