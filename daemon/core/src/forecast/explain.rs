@@ -7,13 +7,13 @@ mod hint;
 
 use super::blend::USUAL;
 use super::feature::hint::HINTS;
-use super::feature::{self, FEATURES, Topic, LINEAR, Moment, Profile, Row};
+use super::feature::{self, FEATURES, LINEAR, Moment, Profile, Row, Topic};
 use super::model::Fitted;
-use super::{Basis, Days, Model, SLOT, decided_at, judge, moment, slot_start};
-use crate::history::activity::Compared;
+use super::{Basis, Days, Model, SLOT, decided_at, judge, moment, others, slot_start};
+use crate::history::group::Seen;
 use crate::history::pattern::{self, NONE, Pattern};
 use crate::history::{Entry, History};
-use crate::id::Subject;
+use crate::id::{GroupName, Subject};
 use crate::unit::{Span, Time};
 
 /// Log-odds below which a topic is not worth a sentence.
@@ -33,9 +33,7 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
     let wall = entry.clock.wall(at);
     let mut days = Days::default();
     let profile = days.profile(entry, pattern::day_of(wall));
-    let soon = at - now < Span::hours(1);
-    let others = if soon { history.activity.at(now) } else { Compared::default() };
-    let moment = moment(entry, wall, at, now, others);
+    let moment = moment(entry, wall, at, now, others(history, entry, at, now));
     let basis = judge::basis(model, entry.pattern.logins);
     let (Some(fitted), Basis::Model { .. }) = (model.usable(), &basis) else {
         return match basis {
@@ -53,6 +51,7 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
     let (mut sums, strongest) = contributions(fitted, &row);
     let words = |topic| match topic {
         Topic::Hints => hint::words(entry, strongest, at, wall),
+        Topic::Group => colleagues(entry.seat.and_then(|seat| history.groups.name(seat)), &moment.group),
         Topic::Calendar => {
             let holiday = hint::holiday(entry, at, wall).map(|holiday| format!(", {holiday}")).unwrap_or_default();
             format!("{} at {}{holiday}", day_name(wall), clock(wall))
@@ -73,10 +72,18 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
 /// What each topic adds to the log-odds, against the mean slot of the training: the linear weights times what differs, the steps down
 /// the trees, and the simple members. Together with a constant they are the log-odds, but for the bend of high probabilities. And which
 /// column of hints says most.
-fn contributions(fitted: &Fitted, row: &Row) -> ([(Topic, f32); 7], usize) {
-    let mut sums =
-        [Topic::Habit, Topic::Attendance, Topic::Today, Topic::Since, Topic::Others, Topic::Calendar, Topic::Hints]
-            .map(|topic| (topic, 0.0_f32));
+fn contributions(fitted: &Fitted, row: &Row) -> ([(Topic, f32); 8], usize) {
+    let mut sums = [
+        Topic::Habit,
+        Topic::Attendance,
+        Topic::Today,
+        Topic::Since,
+        Topic::Others,
+        Topic::Group,
+        Topic::Calendar,
+        Topic::Hints,
+    ]
+    .map(|topic| (topic, 0.0_f32));
     let [linear, forest, schedule, keep_alive] = fitted.blend.weights;
     let topics = feature::topics();
     let mut steps = [0.0; FEATURES - LINEAR];
@@ -123,7 +130,22 @@ fn words(topic: Topic, entry: &Entry, profile: &Profile, moment: &Moment, wall: 
                 format!("others log in less than usual at this time ({:.0} %)", ratio * 100.0)
             }
         }
-        Topic::Calendar | Topic::Hints => format!("{} at {}", day_name(wall), clock(wall)),
+        Topic::Calendar | Topic::Group | Topic::Hints => format!("{} at {}", day_name(wall), clock(wall)),
+    }
+}
+
+/// What its group does.
+fn colleagues(name: Option<&GroupName>, seen: &Seen) -> String {
+    match name {
+        Some(name) if seen.came > 0.0 => {
+            format!("{:.0} of {:.0} of group {name} have come today", seen.came, seen.members)
+        }
+        Some(name) => format!(
+            "group {name}, {:.0} members: one logs in at this time on {:.0} % of such days",
+            seen.members,
+            (seen.rate * 100.0).clamp(0.0, 100.0)
+        ),
+        None => "belongs to no group".to_owned(),
     }
 }
 

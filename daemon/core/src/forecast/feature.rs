@@ -8,6 +8,7 @@ mod tree;
 use super::scan::{LANES, Lane};
 use crate::history::Entry;
 use crate::history::activity::Compared;
+use crate::history::group::Seen;
 use crate::history::pattern::{self, BLOCK, NONE, Pattern, RETURNS, SLOTS};
 use crate::unit::Time;
 
@@ -24,6 +25,8 @@ pub(crate) enum Topic {
     Since,
     /// What the others do now.
     Others,
+    /// What its own group does, now and usually.
+    Group,
     /// Hour, weekday and public holidays as such.
     Calendar,
     /// What was told of it.
@@ -38,7 +41,7 @@ const FIRST_KNOTS: [f32; 5] = [-2.0, -0.5, 0.5, 2.0, 4.0];
 /// Features for the logistic regression: bent and crossed, so that weights suffice. They come first in a row.
 pub(crate) const LINEAR: usize = 64;
 /// Features for the trees, which bend and cross by themselves: after the others.
-pub(crate) const TREE: usize = 60 + hint::HINTS;
+pub(crate) const TREE: usize = 65 + hint::HINTS;
 /// Where a row has the frequency of the slot, the chance of a return by the time since the logout, and the share of the slot that is left.
 pub(crate) const FREQUENCY: usize = LINEAR;
 pub(crate) const RETURN: usize = LINEAR + 1;
@@ -361,13 +364,15 @@ pub(crate) struct Moment {
     pub left_of_slot: f32,
     /// What the others do.
     pub others: Compared,
+    /// What its group does.
+    pub group: Seen,
     /// What was told.
     pub hints: hint::Seen,
 }
 
 impl Moment {
     /// About the slot of the local time `wall`, decided at `at`. `known`: what was told later, if anything, is not known yet.
-    pub(crate) fn new(entry: &Entry, wall: i64, at: Time, known: Time, others: Compared) -> Self {
+    pub(crate) fn new(entry: &Entry, wall: i64, at: Time, known: Time, (others, group): (Compared, Seen)) -> Self {
         let end = entry.last_end.unwrap_or(at).max(entry.last_start).min(at);
         Self {
             slot: pattern::slot_of(wall),
@@ -375,6 +380,7 @@ impl Moment {
             last_length: (end - entry.last_start).as_seconds().max(0) as f32 / 60.0,
             left_of_slot: 1.0 - wall.rem_euclid(pattern::SLOT) as f32 / pattern::SLOT as f32,
             others,
+            group,
             hints: hint::see(&entry.hints, at, wall, known),
         }
     }
@@ -441,8 +447,8 @@ pub(crate) fn fill_hints(hints: &hint::Seen, row: &mut Row) {
 /// The topic of each feature.
 pub(crate) fn topics() -> Vec<Topic> {
     let mut topics = Vec::with_capacity(FEATURES);
-    let (others, hints) = (Compared::default(), hint::NOTHING);
-    let moment = Moment { slot: 0, since_end: 0.0, last_length: 0.0, left_of_slot: 1.0, others, hints };
+    let (others, group, hints) = (Compared::default(), Seen::NOTHING, hint::NOTHING);
+    let moment = Moment { slot: 0, since_end: 0.0, last_length: 0.0, left_of_slot: 1.0, others, group, hints };
     let profile = Profile::new(&Pattern::new(0), 0);
     put_linear(&profile, &moment, &mut topics);
     assert_eq!(topics.len(), LINEAR, "the trees' features begin here");
@@ -567,8 +573,8 @@ mod tests {
             let profile = Profile::new(&pattern, day);
             for slot in 0..SLOTS {
                 let mut row = [f32::NAN; FEATURES];
-                let (others, hints) = (Compared::default(), hint::NOTHING);
-                let moment = Moment { slot, since_end: 0.0, last_length: 0.0, left_of_slot: 0.0, others, hints };
+                let (others, group, hints) = (Compared::default(), Seen::NOTHING, hint::NOTHING);
+                let moment = Moment { slot, since_end: 0.0, last_length: 0.0, left_of_slot: 0.0, others, group, hints };
                 fill(&profile, &moment, &mut row);
                 assert!(row.iter().all(|value| value.is_finite()), "{row:?}");
             }
