@@ -250,6 +250,7 @@ fn domain(domain: &file::SimulatedDomain) -> SimDomain {
             missing_gpu: None,
             presence: None,
             hours: None,
+            group: None,
         }),
         boot: domain.boot,
         refuses_unplug: domain.guest_refuses_unplug,

@@ -32,6 +32,9 @@ pub(crate) struct BacktestArgs {
     /// Listen only to hints of this kind; may be given more than once
     #[arg(long, value_name = "KIND", requires = "hints")]
     kind: Vec<Kind>,
+    /// Which department or role a user belongs to, `user,group`, plain or gzip
+    #[arg(long, value_name = "FILE")]
+    groups: Option<PathBuf>,
     /// Share this many GPUs among all users [default: as many as wanted]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     gpus: Option<u32>,
@@ -101,6 +104,7 @@ pub(crate) fn run(args: &BacktestArgs, json: bool) -> Result<()> {
     let options = Options {
         gpus: args.gpus,
         hints,
+        groups: args.groups.as_deref().map(trace_file::read_groups).transpose()?.unwrap_or_default(),
         refit: Span::days(i64::from(args.refit_days)),
         on_demand_wait: Span::seconds(i64::from(args.on_demand_wait)),
         sample: args.sample.map(|n| n as usize),

@@ -11,7 +11,7 @@ use crate::client::{CallError, Client};
 use crate::screen::{Screen, Tone, cell, lines_of};
 
 /// The settings, as the configuration spells them, in the order in which they are shown.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "user",
     "pool",
     "profiles",
@@ -23,6 +23,7 @@ const KEYS: [&str; 11] = [
     "missing-gpu",
     "presence",
     "hours",
+    "group",
 ];
 
 /// What a domain says of itself as a desktop.
@@ -43,7 +44,7 @@ enum What {
     #[command(
         after_help = "Settings: user, pool, profiles (in order of wish, separated by commas), attach (cold, live, request), priority, \
                             time-zone, lead (such as 90s or 2min), preallocate (true, false), missing-gpu (start, block), \
-                            presence (agent, screen, broker), hours (\"Mon-Fri 08:00-17:00\"). \
+                            presence (agent, screen, broker), hours (\"Mon-Fri 08:00-17:00\"), group (department or role). \
                             Nothing after the = takes a setting back."
     )]
     Set {

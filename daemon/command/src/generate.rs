@@ -33,6 +33,8 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use headstart_core::id::{GroupName, UserName};
+use headstart_core::membership;
 use headstart_core::trace::HEADER;
 use headstart_core::unit::Time;
 use jiff::civil::Date;
@@ -95,6 +97,9 @@ pub(crate) struct Arguments {
     /// Also write what others know of the people's coming, for `backtest --hints`
     #[arg(long, value_name = "FILE")]
     pub(crate) hints: Option<PathBuf>,
+    /// Also write which group each of them belongs to, for `backtest --groups`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) groups: Option<PathBuf>,
     /// Also write leave, holidays, shifts, bookings, hours and maintenance as calendars: a folder each, a file for each user
     #[arg(long, value_name = "FOLDER")]
     pub(crate) calendars: Option<PathBuf>,
@@ -106,6 +111,14 @@ pub(crate) struct Arguments {
 /// The file cannot be written, or the days lie outside the calendar. A reader that closes the pipe early is not an error.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (path, settings) = (&arguments.out, &arguments.settings);
+    if let Some(path) = &arguments.groups {
+        let mut text = format!("{}\n", membership::HEADER);
+        for person in people(settings) {
+            text.push_str(&membership::format_row(&UserName::new(person.name())?, &GroupName::new(person.group())?));
+            text.push('\n');
+        }
+        std::fs::write(path, text).with_context(|| format!("cannot write the groups {}", path.display()))?;
+    }
     let wanted = arguments.hints.is_some() || arguments.calendars.is_some();
     let mut told = wanted.then(|| Hints::new(settings.seed, &settings.time_zone, settings.users as usize));
     if path.as_os_str() == "-" {
@@ -128,6 +141,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     arguments.calendars.as_ref().map_or(Ok(()), |folder| hints::write_calendars(&rows, folder))
 }
 
+/// The people.
+fn people(settings: &Settings) -> impl Iterator<Item = Person> {
+    let seed = settings.seed;
+    (0..u64::from(settings.users)).map(move |number| Person::new(seed, number))
+}
+
 /// Writes a trace in the form of [`headstart_core::trace`], sorted by start.
 ///
 /// # Errors
@@ -144,7 +163,7 @@ pub(crate) fn generate(settings: &Settings, out: &mut impl Write) -> anyhow::Res
 fn generate_with(settings: &Settings, out: &mut impl Write, mut told: Option<&mut Hints>) -> anyhow::Result<()> {
     let seed = settings.seed;
     let calendar = Calendar::of_zone(settings.time_zone.iana_name());
-    let people: Vec<Person> = (0..u64::from(settings.users)).map(|number| Person::new(seed, number)).collect();
+    let people: Vec<Person> = people(settings).collect();
     let mut free_from = vec![i64::MIN; people.len()];
     let mut waiting: Vec<Session> = Vec::new();
     let first = days_between(Date::constant(1970, 1, 1), settings.start);

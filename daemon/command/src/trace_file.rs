@@ -2,13 +2,15 @@
 //!
 //! Deliberately not here: what a row means, which is [`headstart_core::trace`]'s.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use headstart_core::hint;
+use headstart_core::id::{GroupName, UserName};
 use headstart_core::trace::{self, Row};
+use headstart_core::{hint, membership};
 
 /// The rows of a trace, duplicates left out, and how many of these there were.
 #[derive(Debug)]
@@ -47,6 +49,26 @@ pub(crate) fn read_hints(path: &Path) -> Result<Vec<hint::Row>> {
         Ok(())
     })?;
     Ok(rows)
+}
+
+/// Reads who belongs to which group.
+///
+/// # Errors
+/// It cannot be opened or read, a row is bad, or a user is named twice; file and line are named.
+pub(crate) fn read_groups(path: &Path) -> Result<BTreeMap<UserName, GroupName>> {
+    let mut groups = BTreeMap::new();
+    lines(path, "groups", membership::HEADER, |line, first| {
+        if first {
+            membership::check_header(line)?;
+        } else {
+            let (user, group) = membership::parse_row(line)?;
+            if let Some(before) = groups.insert(user.clone(), group) {
+                bail!("{user} is in group {before} already; leave one of the two lines out");
+            }
+        }
+        Ok(())
+    })?;
+    Ok(groups)
 }
 
 /// Hands on row after row, without keeping the file in memory.
@@ -127,6 +149,16 @@ mod tests {
         assert!(error.starts_with(&format!("{}:2: \"tea\" is no kind of hint", bad.path().display())), "{error}");
         let error = format!("{:#}", read_hints(file(b"user,vm,start,end\n").path()).unwrap_err());
         assert!(error.contains(":1: the first line must be `subject,kind,told,from,until`"), "{error}");
+    }
+
+    #[test]
+    fn groups_are_read_and_whoever_is_in_two_is_named() {
+        let good = read_groups(file(b"user,group\nu1,design\n\nu2,design\n").path()).unwrap();
+        assert_eq!(good.len(), 2);
+        let bad = file(b"user,group\nu1,design\nu1,sales\n");
+        let error = format!("{:#}", read_groups(bad.path()).unwrap_err());
+        let said = "u1 is in group design already; leave one of the two lines out";
+        assert_eq!(error, format!("{}:3: {said}", bad.path().display()));
     }
 
     #[test]

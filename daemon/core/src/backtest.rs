@@ -29,11 +29,12 @@ mod score;
 mod week;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jiff::tz::Offset;
 
 use crate::hint;
-use crate::id::UserName;
+use crate::id::{GroupName, UserName};
 use crate::policy::{Goal, Policy, READY_BEFORE};
 use crate::trace::Row;
 use crate::unit::{Probability, Span, Time};
@@ -56,6 +57,8 @@ pub struct Options {
     pub gpus: Option<u32>,
     /// What was told of the users, in any order.
     pub hints: Vec<hint::Row>,
+    /// Which group a user belongs to.
+    pub groups: BTreeMap<UserName, GroupName>,
     /// How often the model is refitted.
     pub refit: Span,
     /// How long a login waits for a GPU that is made on demand.
@@ -78,6 +81,7 @@ impl Options {
             trace: trace.into(),
             gpus: None,
             hints: Vec::new(),
+            groups: BTreeMap::new(),
             refit: Span::days(7),
             on_demand_wait: Span::minutes(1),
             sample: None,

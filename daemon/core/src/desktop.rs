@@ -14,7 +14,7 @@ pub use hours::{BadHours, Hours};
 
 use jiff::tz::TimeZone;
 
-use crate::id::{DesktopName, DomainUuid, PoolName, ProfileName, Subject, UserName};
+use crate::id::{DesktopName, DomainUuid, GroupName, PoolName, ProfileName, Subject, UserName};
 use crate::observed::Domain;
 use crate::presence::Presence;
 use crate::unit::Span;
@@ -118,6 +118,8 @@ pub struct Settings {
     pub presence: Option<Presence>,
     /// When its user is to be expected.
     pub hours: Option<Hours>,
+    /// Department or role of its user: people who come and go alike.
+    pub group: Option<GroupName>,
 }
 
 impl Settings {
@@ -142,6 +144,7 @@ impl Settings {
             missing_gpu: self.missing_gpu.or(other.missing_gpu),
             presence: self.presence.or(other.presence),
             hours: self.hours.or_else(|| other.hours.clone()),
+            group: self.group.or_else(|| other.group.clone()),
         }
     }
 }
@@ -230,6 +233,8 @@ pub struct Desktop {
     pub presence: Presence,
     /// When its user is to be expected, if that was declared.
     pub hours: Option<Hours>,
+    /// Department or role of its user, if that was declared.
+    pub group: Option<GroupName>,
 }
 
 /// Why a domain that opted in cannot be managed.
@@ -274,6 +279,7 @@ pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Resu
         missing_gpu: settings.missing_gpu.unwrap_or_default(),
         presence: settings.presence.unwrap_or_default(),
         hours: settings.hours,
+        group: settings.group,
     }))
 }
 

@@ -31,6 +31,7 @@ pub use slots::Slots;
 pub use training::Training;
 
 use crate::history::activity::Compared;
+use crate::history::group::Seen;
 use crate::history::pattern;
 use crate::history::{Entry, History};
 use crate::id::{ProfileName, Subject};
@@ -79,8 +80,9 @@ pub struct SubjectForecast {
     pub profile: Option<ProfileName>,
     /// Share of the first slot that was left when it was judged: of whoever has just left, not all of it is at stake.
     left: f32,
-    /// How often more had been learned of the subject, if the forecast stays as it is until more is or the slot ends.
-    holds_for: Option<u32>,
+    /// How often more had been learned of the subject and the day up to which of its group, if the forecast stays as it is until more is or
+    /// the slot ends.
+    holds_for: Option<(u32, Option<i64>)>,
 }
 
 /// What a forecast rests on.
@@ -171,10 +173,9 @@ pub fn forecast_after(before: Option<&Forecast>, history: &History, model: &Mode
         .iter()
         .map(|(subject, entry)| {
             while made_before.next_if(|(other, _)| *other < subject).is_some() {}
-            let made = made_before
-                .next_if(|(other, _)| *other == subject)
-                .map(|(_, made)| made)
-                .filter(|made| made.holds_for == Some(entry.changes) && history.remembers(entry, now));
+            let made = made_before.next_if(|(other, _)| *other == subject).map(|(_, made)| made).filter(|made| {
+                made.holds_for == Some((entry.changes, history.groups.day(entry.seat))) && history.remembers(entry, now)
+            });
             let forecast = match made {
                 Some(made) if passed == 0 => Arc::clone(made),
                 made => {
@@ -222,9 +223,7 @@ fn forecast_entry(
         let at = decided_at(entry, start + Span::seconds(i as i64 * SLOT.as_seconds()), now);
         let wall = offset.map_or_else(|| entry.clock.wall(at), |offset| at.unix() + offset);
         let profile = days.profile(entry, pattern::day_of(wall));
-        // Nothing is known of what the others will do: as now for the next hour, then as usual.
-        let others = if i < NEAR { history.activity.at(now) } else { Compared::default() };
-        let moment = moment(entry, wall, at, now, others);
+        let moment = moment(entry, wall, at, now, others(history, entry, at, now));
         judge.ask(i, profile, &moment, &mut slots);
     }
     judge.answer(&mut slots);
@@ -232,7 +231,11 @@ fn forecast_entry(
     let left = (start + SLOT - decided_at(entry, start, now)).as_seconds() as f32 / SLOT.as_seconds() as f32;
     let settled = entry.released().is_none_or(|released| released <= now);
     let basis = judge::basis(model, entry.pattern.logins);
-    SubjectForecast { left, holds_for: settled.then_some(entry.changes), ..SubjectForecast::new(&slots, basis) }
+    SubjectForecast {
+        left,
+        holds_for: settled.then_some((entry.changes, history.groups.day(entry.seat))),
+        ..SubjectForecast::new(&slots, basis)
+    }
 }
 
 /// The instant at which a slot is judged: its start, as in the training, so that a forecast does not fade while its slot passes; or
@@ -248,8 +251,18 @@ fn taken_to_leave(entry: &Entry, now: Time) -> Time {
     slot_start(now).max(entry.last_start).min(now)
 }
 
+/// What the others and the own group do, as far as it can be known of a slot that is judged at `at`: as now for the next hour, then as usual.
+fn others(history: &History, entry: &Entry, at: Time, now: Time) -> (Compared, Seen) {
+    let usual = history.groups.at(entry.seat, at, now);
+    if slots_between(slot_start(now), slot_start(at)) >= NEAR {
+        return (Compared::default(), usual);
+    }
+    let seen = history.groups.at(entry.seat, now, now);
+    (history.activity.at(now), Seen { rate: usual.rate, ..seen })
+}
+
 /// A moment in the future of `now`, also of somebody who is logged in and has yet to leave.
-fn moment(entry: &Entry, wall: i64, at: Time, now: Time, others: Compared) -> Moment {
+fn moment(entry: &Entry, wall: i64, at: Time, now: Time, others: (Compared, Seen)) -> Moment {
     let mut moment = Moment::new(entry, wall, at, now.max(entry.hints.news().unwrap_or(now)), others);
     if entry.last_end.is_none() && !entry.is_pool() {
         let left = taken_to_leave(entry, now);

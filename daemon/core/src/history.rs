@@ -4,6 +4,7 @@
 //! Deliberately not here: the sessions themselves, which stay on disk.
 
 pub(crate) mod activity;
+pub(crate) mod group;
 pub(crate) mod hints;
 pub(crate) mod pattern;
 
@@ -12,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::{Offset, TimeZone};
 
 use crate::hint::Hint;
-use crate::id::Subject;
+use crate::id::{GroupName, Subject};
 use crate::unit::{Span, Time};
 use activity::Activity;
+use group::{Groups, Seat};
 use hints::Hints;
 use pattern::Pattern;
 
@@ -53,6 +55,8 @@ pub(crate) struct Entry {
     pub clock: Clock,
     pub pattern: Box<Pattern>,
     pub hints: Box<Hints>,
+    /// Its place in its group.
+    pub seat: Option<Seat>,
     pub last_start: Time,
     /// None while somebody is logged in.
     pub last_end: Option<Time>,
@@ -96,7 +100,9 @@ impl Entry {
 pub struct History {
     pub(crate) entries: BTreeMap<Subject, Entry>,
     pub(crate) activity: Activity,
+    pub(crate) groups: Groups,
     clocks: BTreeMap<Subject, Clock>,
+    members: BTreeMap<Subject, GroupName>,
     /// What was told of those who never logged in.
     strangers: BTreeMap<Subject, Hints>,
     /// What was told and is not due yet.
@@ -117,7 +123,9 @@ impl History {
         Self {
             entries: BTreeMap::new(),
             activity: Activity::new(),
+            groups: Groups::default(),
             clocks: BTreeMap::new(),
+            members: BTreeMap::new(),
             strangers: BTreeMap::new(),
             told: BTreeSet::new(),
             forget,
@@ -140,6 +148,20 @@ impl History {
         self.clocks.insert(subject.clone(), clock);
     }
 
+    /// Says which group a subject belongs to, if any, before or after its first login. Its logins from then on are that group's.
+    pub fn set_group(&mut self, subject: &Subject, group: Option<&GroupName>) {
+        if let Some(entry) = self.entries.get_mut(subject)
+            && !entry.seat.is_some_and(|seat| group.is_some_and(|group| self.groups.is(seat, group)))
+        {
+            entry.seat = group.map(|group| self.groups.seat(group));
+            entry.changes = entry.changes.wrapping_add(1);
+        }
+        match group {
+            Some(group) => drop(self.members.insert(subject.clone(), group.clone())),
+            None => drop(self.members.remove(subject)),
+        }
+    }
+
     /// A login. The same one told twice, or one before the last, is taken once; `offset` is the wall clock of the record,
     /// if it has one. Returns whether it was a login to be foreseen (not a return within the grace time).
     pub fn session_started(&mut self, subject: &Subject, start: Time, offset: Option<Offset>) -> bool {
@@ -160,8 +182,12 @@ impl History {
             let counted_day = utc_day(start);
             let mut hints = Box::new(self.strangers.remove(subject).unwrap_or_default());
             hints.login(start);
+            let mut seat = self.members.get(subject).map(|group| self.groups.seat(group));
+            if let Some(seat) = &mut seat {
+                self.groups.login(seat, start, &clock);
+            }
             let (last_start, last_end, open, changes) = (start, None, 1, 0);
-            let entry = Entry { clock, pattern, hints, last_start, last_end, open, counted_day, pool, changes };
+            let entry = Entry { clock, pattern, hints, seat, last_start, last_end, open, counted_day, pool, changes };
             self.entries.insert(subject.clone(), entry);
             self.advanced = None;
             return true;
@@ -199,6 +225,9 @@ impl History {
         let first = entry.pool || utc_day(start) != entry.counted_day;
         entry.counted_day = utc_day(start);
         self.activity.login(start, first);
+        if let Some(seat) = &mut entry.seat {
+            self.groups.login(seat, start, &entry.clock);
+        }
         true
     }
 
@@ -249,7 +278,7 @@ impl History {
         {
             self.take_hint(&subject, &hint, None);
         }
-        self.activity.advance(now);
+        self.advance_others(now);
         let slot = now.unix().div_euclid(pattern::SLOT);
         if self.advanced.replace(slot) == Some(slot) {
             return;
@@ -260,6 +289,12 @@ impl History {
                 entry.changes = entry.changes.wrapping_add(1);
             }
         }
+    }
+
+    /// Of what [`History::advance`] does, that which everybody sees of the others.
+    pub(crate) fn advance_others(&mut self, now: Time) {
+        self.activity.advance(now);
+        self.groups.advance(now);
     }
 
     /// Sessions that are open now, over all subjects.

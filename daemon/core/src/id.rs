@@ -238,6 +238,8 @@ name!(/// Name of a user, as the history and the guest agent spell it.
     UserName, "user name", 255);
 name!(/// Name of a pool of interchangeable desktops.
     PoolName, "pool name", 255);
+name!(/// Name of a group of people who work alike: a department, a role.
+    GroupName, "group name", 100);
 name!(/// Marketing name of a vGPU profile or VF share, e.g. `A40-4Q`, `V710-1/4`.
     ProfileName, "profile name", 100);
 

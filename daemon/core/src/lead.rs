@@ -75,6 +75,7 @@ mod tests {
             missing_gpu: crate::desktop::MissingGpu::Start,
             presence: crate::presence::Presence::Agent,
             hours: None,
+            group: None,
         };
         let (mut leads, policy) = (Leads::default(), Policy::default());
         assert_eq!(leads.lead(&desktop, &policy), Span::minutes(3));

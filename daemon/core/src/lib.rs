@@ -15,6 +15,7 @@ pub mod hook;
 pub mod id;
 pub mod kept;
 pub mod lead;
+pub mod membership;
 pub mod observed;
 pub mod plan;
 pub mod policy;

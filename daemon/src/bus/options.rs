@@ -94,7 +94,7 @@ pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
             "unset",
         ],
         "user (s), pool (s), profiles (as), attach (s), priority (i), time-zone (s), lead-seconds (u), preallocate (b), \
-         missing-gpu (s), presence (s), hours (s), unset (as)",
+         missing-gpu (s), presence (s), hours (s), group (s), unset (as)",
     )?;
     let profiles = strings(options, "profiles")?.map(|names| names.into_iter().map(ProfileName::new).collect());
     let set = Settings {
@@ -131,6 +131,7 @@ pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
         missing_gpu: word(options, "missing-gpu")?,
         presence: word(options, "presence")?,
         hours: word(options, "hours")?,
+        group: word(options, "group")?,
     };
     if set.profiles.as_ref().is_some_and(Vec::is_empty) {
         return Err(Refusal::BadOption("profiles", "it names none; unset it instead".into()));
@@ -166,6 +167,7 @@ pub(super) fn settings(settings: &Settings) -> Reply {
     text(Key::Pool, settings.pool.as_ref().map(ToString::to_string));
     text(Key::Attach, settings.attach.map(|attach| attach.to_string()));
     text(Key::Hours, settings.hours.as_ref().map(ToString::to_string));
+    text(Key::Group, settings.group.as_ref().map(ToString::to_string));
     text(Key::Presence, settings.presence.map(|presence| presence.to_string()));
     text(Key::MissingGpu, settings.missing_gpu.map(|missing| missing.to_string()));
     text(Key::TimeZone, settings.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system").to_owned()));

@@ -191,6 +191,7 @@ fn desktop(section: &Section) -> Option<Rule> {
         missing_gpu: section.get("missing-gpu", value::missing_gpu).map(|at| at.value),
         presence: section.get("presence", value::presence).map(|at| at.value),
         hours: section.get("hours", value::hours).map(|at| at.value),
+        group: section.get("group", value::group).map(|at| at.value),
     };
     name.map(|name| Rule { pattern: NamePattern::new(name.value.to_string()), settings })
 }

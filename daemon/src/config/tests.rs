@@ -71,7 +71,7 @@ fn the_packaged_file_names_every_key() {
         })
         .collect();
     assert_eq!(missing, [""; 0]);
-    assert_eq!(keys().len(), 7 + 1 + 2 + 2 + 10 + 3 + 13 + 6 + 1 + 9 + 5, "a key came or went: {:?}", keys());
+    assert_eq!(keys().len(), 7 + 1 + 2 + 2 + 10 + 3 + 14 + 6 + 1 + 9 + 5, "a key came or went: {:?}", keys());
 }
 
 /// Line by line of the packaged file: the key misspelt, then a value of the wrong kind; both must be refused by name.
@@ -374,6 +374,7 @@ fn what_is_printed_reads_back() {
         user = "ada"
         attach = "cold"
         presence = "agent"
+        group = "design"
         hours = "Mon-Fri 08:00-17:00, Sat 09:00-12:00"
         missing-gpu = "start"
         time-zone = "America/New_York"

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use headstart_core::desktop::{AttachMode, Hours, MissingGpu};
 use headstart_core::hint::Kind;
-use headstart_core::id::{DesktopName, GpuId, PoolName, ProfileName, UserName};
+use headstart_core::id::{DesktopName, GpuId, GroupName, PoolName, ProfileName, UserName};
 use headstart_core::presence::Presence;
 use headstart_core::unit::{FramebufferMib, Probability, Span, Time};
 use jiff::civil;
@@ -218,6 +218,10 @@ pub(in crate::config) fn statement(value: &DeValue) -> Result<Kind, String> {
             expected(format_args!("one of {}", super::document::words(&kinds)), value)
         }
     }
+}
+
+pub(in crate::config) fn group(value: &DeValue) -> Result<GroupName, String> {
+    name("the name of a group", value, GroupName::new)
 }
 
 pub(in crate::config) fn pool(value: &DeValue) -> Result<PoolName, String> {

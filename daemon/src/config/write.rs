@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use headstart_core::desktop::Rule;
-use headstart_core::id::{PoolName, UserName};
+use headstart_core::id::{GroupName, PoolName, UserName};
 use headstart_core::policy::Goal;
 use headstart_core::unit::FramebufferMib;
 
@@ -75,6 +75,7 @@ fn desktop(out: &mut String, rule: &Rule) {
     text("pool", rule.pool.as_ref().map(PoolName::as_str));
     text("attach", rule.attach.map(|attach| attach.to_string()).as_deref());
     text("presence", rule.presence.map(|presence| presence.to_string()).as_deref());
+    text("group", rule.group.as_ref().map(GroupName::as_str));
     text("hours", rule.hours.as_ref().map(ToString::to_string).as_deref());
     text("missing-gpu", rule.missing_gpu.map(|missing_gpu| missing_gpu.to_string()).as_deref());
     text("time-zone", rule.time_zone.as_ref().map(|zone| zone.iana_name().unwrap_or("system")));

@@ -32,8 +32,9 @@ const MOST_PROFILES: usize = 64;
 /// Mistakes that are told of one desktop; who makes more sees the rest when these are corrected.
 const MOST_MISTAKES: usize = 10;
 /// The attributes that are understood.
-const ATTRIBUTES: [&str; 11] = [
+const ATTRIBUTES: [&str; 12] = [
     "attach",
+    "group",
     "hours",
     "lead-time",
     "missing-gpu",
@@ -189,6 +190,7 @@ impl Reader<'_, '_> {
                 "broker" => Some(Presence::Broker),
                 _ => None,
             }),
+            group: self.name("group"),
             hours: self.attribute(
                 "hours",
                 "weekdays and times such as \"Mon-Fri 08:00-17:00, Sat 09:00-12:00\"",
@@ -276,6 +278,7 @@ pub fn write(settings: &Settings) -> String {
     put("lead-time", settings.lead.map(write_span));
     put("preallocate", settings.preallocate.map(|ahead| if ahead { "yes" } else { "no" }.to_owned()));
     put("presence", settings.presence.map(|presence| presence.to_string()));
+    put("group", settings.group.as_ref().map(ToString::to_string));
     put("hours", settings.hours.as_ref().map(ToString::to_string));
     put("missing-gpu", settings.missing_gpu.map(|missing_gpu| missing_gpu.to_string()));
     match settings.profiles.as_deref() {

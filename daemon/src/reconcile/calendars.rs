@@ -199,6 +199,7 @@ mod tests {
             lead: None,
             preallocate: true,
             hours: None,
+            group: None,
             missing_gpu: headstart_core::desktop::MissingGpu::Start,
             presence: headstart_core::presence::Presence::default(),
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use headstart_core::desktop::Desktop;
 use headstart_core::forecast::{Model, Training};
 use headstart_core::history::{Clock, History};
-use headstart_core::id::{DesktopName, DomainUuid, PoolName, Subject};
+use headstart_core::id::{DesktopName, DomainUuid, GroupName, PoolName, Subject};
 use headstart_core::lead::Leads;
 use headstart_core::plan::Standing;
 use headstart_core::unit::{Span, Time};
@@ -34,7 +34,7 @@ const DEFAULT_LENGTH: Span = Span::minutes(45);
 /// A fit of a thousand users and a year takes half a minute; one that takes this long hangs.
 const FIT_DEADLINE: Duration = Duration::from_secs(600);
 
-/// Who a desktop's sessions belong to: pools, and desktops in another zone than the default. Sent to the fitting process.
+/// Who a desktop's sessions belong to: pools, groups, and desktops in another zone than the default. Sent to the fitting process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subjects {
     /// IANA name of the default zone; empty: UTC.
@@ -43,6 +43,8 @@ pub struct Subjects {
     pub pools: Vec<(DesktopName, PoolName)>,
     /// Desktops whose zone is another.
     pub zones: Vec<(DesktopName, String)>,
+    /// Desktops whose user belongs to a group.
+    pub groups: Vec<(DesktopName, GroupName)>,
 }
 
 impl Subjects {
@@ -60,23 +62,33 @@ impl Subjects {
             if let Some(other) = desktop.time_zone.iana_name().filter(|other| *other != zone) {
                 subjects.zones.push((desktop.name.clone(), other.to_owned()));
             }
+            if let Some(group) = &desktop.group {
+                subjects.groups.push((desktop.name.clone(), group.clone()));
+            }
         }
         subjects.pools.sort();
         subjects.zones.sort();
+        subjects.groups.sort();
         subjects
     }
 
     /// Whose login a session at this desktop is.
     fn of(&self, desktop: &DesktopName) -> Subject {
-        let pool = self.pools.binary_search_by(|(name, _)| name.cmp(desktop));
-        pool.map_or_else(|_| Subject::Desktop(desktop.clone()), |at| Subject::Pool(self.pools[at].1.clone()))
+        match said_of(&self.pools, desktop) {
+            Some(pool) => Subject::Pool(pool.clone()),
+            None => Subject::Desktop(desktop.clone()),
+        }
     }
 
     fn clock_of(&self, desktop: &DesktopName) -> Clock {
-        let zone =
-            self.zones.binary_search_by(|(name, _)| name.cmp(desktop)).map_or(&self.zone, |at| &self.zones[at].1);
+        let zone = said_of(&self.zones, desktop).unwrap_or(&self.zone);
         Clock::Zone(if zone.is_empty() { TimeZone::UTC } else { TimeZone::get(zone).unwrap_or(TimeZone::UTC) })
     }
+}
+
+/// What a list in the order of names says of a desktop.
+fn said_of<'a, T>(list: &'a [(DesktopName, T)], desktop: &DesktopName) -> Option<&'a T> {
+    list.binary_search_by(|(name, _)| name.cmp(desktop)).ok().map(|at| &list[at].1)
 }
 
 /// Why the model was not fitted.
@@ -124,6 +136,7 @@ pub fn learn(path: &Path, subjects: &Subjects, now: Time) -> Result<History, Sto
         let subject = subjects.of(&session.desktop);
         if seen.insert(session.desktop.clone()) {
             history.set_clock(&subject, subjects.clock_of(&session.desktop));
+            history.set_group(&subject, said_of(&subjects.groups, &session.desktop));
         }
         while let Some((subject, hint)) = hints.next_if(|(_, hint)| hint.due() <= session.start) {
             history.hint(&subject, &hint);
@@ -182,6 +195,7 @@ pub fn fit_here(path: &Path, subjects: &Subjects, now: Time) -> Result<Model, Fi
         let subject = subjects.of(&session.desktop);
         if seen.insert(session.desktop.clone()) {
             training.set_clock(&subject, subjects.clock_of(&session.desktop));
+            training.set_group(&subject, said_of(&subjects.groups, &session.desktop));
         }
         training.session(&subject, session.start, session.end.map(|end| end.min(now)), session.offset);
     })?;

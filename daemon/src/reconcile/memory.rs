@@ -9,7 +9,7 @@ use headstart_core::chance::chances;
 use headstart_core::desktop::{Desktop, Rule, resolve};
 use headstart_core::forecast::{Forecast, Model, forecast_after};
 use headstart_core::history::{Clock, History};
-use headstart_core::id::{DesktopName, DomainUuid, Subject, UserName};
+use headstart_core::id::{DesktopName, DomainUuid, GroupName, Subject, UserName};
 use headstart_core::kept::Kept;
 use headstart_core::lead::Leads;
 use headstart_core::observed::{Domain, Gap, Login, Observed, Power, Problem};
@@ -103,8 +103,8 @@ pub struct Memory {
     pub thresholds: (Probability, Probability),
     /// Whose login a session at a desktop is, for learning from disk.
     pub subjects: Subjects,
-    /// The wall clocks that the history has been told.
-    zones: BTreeMap<DomainUuid, (Subject, TimeZone)>,
+    /// Whose wall clock and group the history has been told.
+    told: BTreeMap<DomainUuid, (Subject, TimeZone, Option<GroupName>)>,
     last: Option<Time>,
     /// What the last round saw.
     seen: Arc<Observed>,
@@ -153,7 +153,7 @@ impl Memory {
             kept: Kept::default(),
             thresholds: (Probability::ZERO, Probability::ZERO),
             subjects: Subjects::default(),
-            zones: BTreeMap::new(),
+            told: BTreeMap::new(),
             last: None,
             seen: Arc::default(),
             began: None,
@@ -161,11 +161,11 @@ impl Memory {
         }
     }
 
-    /// The history was read anew; wall clocks are set again by the next round.
+    /// The history was read anew; wall clocks and groups are set again by the next round.
     pub fn learned_anew(&mut self, history: History) {
         self.history = history;
         self.forecast = None;
-        self.zones.clear();
+        self.told.clear();
     }
 
     /// The model was fitted anew.
@@ -349,10 +349,13 @@ impl Memory {
     /// Takes what happened into history, scores and lead times; a request is done with when its user has come.
     fn learn(&mut self, desktops: &BTreeMap<DomainUuid, Desktop>, happened: &[(DomainUuid, Happened)]) {
         for desktop in desktops.values() {
-            let told = self.zones.get(&desktop.uuid);
-            if told.is_none_or(|(subject, zone)| *subject != desktop.subject || *zone != desktop.time_zone) {
+            let now = (&desktop.subject, &desktop.time_zone, &desktop.group);
+            let told = self.told.get(&desktop.uuid);
+            if told.is_none_or(|(subject, zone, group)| (subject, zone, group) != now) {
                 self.history.set_clock(&desktop.subject, Clock::Zone(desktop.time_zone.clone()));
-                self.zones.insert(desktop.uuid, (desktop.subject.clone(), desktop.time_zone.clone()));
+                self.history.set_group(&desktop.subject, desktop.group.as_ref());
+                let (subject, zone, group) = now;
+                self.told.insert(desktop.uuid, (subject.clone(), zone.clone(), group.clone()));
             }
         }
         for (uuid, what) in happened {

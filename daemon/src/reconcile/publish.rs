@@ -203,6 +203,7 @@ fn effective(desktop: &Desktop) -> DesktopSettings {
         missing_gpu: Some(desktop.missing_gpu),
         presence: Some(desktop.presence),
         hours: desktop.hours.clone(),
+        group: desktop.group.clone(),
     }
 }
 

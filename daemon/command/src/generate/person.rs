@@ -79,6 +79,23 @@ impl Team {
 }
 
 impl Person {
+    /// Name of the user.
+    pub(super) fn name(&self) -> String {
+        format!("u{:03}", self.number + 1)
+    }
+
+    /// The people of the same kind of work who share hours and meetings.
+    pub(super) fn group(&self) -> String {
+        let kind = match self.kind {
+            Kind::Office => "office",
+            Kind::Shift => "shift",
+            Kind::PartTime => "part-time",
+            Kind::OnCall => "on-call",
+            Kind::Researcher => "research",
+        };
+        format!("{kind}-{}", self.number / COHORT + 1)
+    }
+
     /// Draws the habits of person `number` (from 0).
     pub(super) fn new(seed: u64, number: u64) -> Self {
         let mut random = Random::new(seed, About::Person, number, 0);

@@ -65,6 +65,9 @@ pub(crate) fn run(
     let mut boundary = Time::from_unix(episodes.t0 - EASTERNMOST) - REHEARSAL;
     let end = episodes.sessions.last().map_or(boundary, |last| last.start.max(last.end))
         + Span::seconds(FORGET + EASTERNMOST);
+    for (user, subject) in episodes.users.iter().zip(&subjects) {
+        walk.set_group(subject, options.groups.get(&user.name));
+    }
     for (user, row) in hints_of(episodes, &options.hints) {
         walk.hint(&subjects[user], row.hint, row.offset);
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::hint::{Hint, Kind};
+use crate::id::DesktopName;
 use crate::trace;
 
 /// People with habits, off and on, from a fixed rule: enough to train on, small enough for a test.
@@ -47,6 +48,15 @@ fn replay(rows: &[Row], threshold: f64) -> Outcome {
 #[test]
 fn a_cut_changes_no_decision_before_it() {
     cut_everywhere(&options(0.04), &[1, 5, 9, 16, 30]);
+}
+
+#[test]
+fn what_a_group_does_is_not_known_before_it_does_it() {
+    let groups = (0..8).map(|user| {
+        let name = |text: String| UserName::new(text).unwrap();
+        (name(format!("u{user}")), GroupName::new(format!("g{}", user % 3)).unwrap())
+    });
+    cut_everywhere(&Options { groups: groups.collect(), ..options(0.04) }, &[1, 16]);
 }
 
 #[test]
@@ -214,6 +224,42 @@ fn told(rows: &[Row], kind: Kind, truth: bool) -> Vec<hint::Row> {
         }
     }
     hints
+}
+
+/// Two groups, each of which comes as a whole or not at all, nobody can tell before; and who is in which.
+fn two_groups() -> (Vec<Row>, BTreeMap<UserName, GroupName>) {
+    let random = |seed: i64, of: u32| i64::from(crate::forecast::walk::mix(seed as u64) % of);
+    let (mut rows, mut groups) = (Vec::new(), BTreeMap::new());
+    for user in 0..16_i64 {
+        let name = UserName::new(format!("u{user}")).unwrap();
+        groups.insert(name.clone(), GroupName::new(format!("g{}", user % 2)).unwrap());
+        for day in (0..84_i64).filter(|day| random(user % 2 + 10 * day, 2) == 0) {
+            let about = 1000 * day + user;
+            if random(about, 10) < 9 {
+                let start = Time::from_unix(1_262_563_200 + day * 86_400 + 8 * 3600 + random(about + 500, 120) * 60);
+                let (desktop, end) = (DesktopName::new(name.as_str()).unwrap(), Some(start + Span::hours(5)));
+                rows.push(Row { user: name.clone(), desktop, start, end, offset: Offset::UTC });
+            }
+        }
+    }
+    rows.sort_by_key(|row| row.start);
+    (rows, groups)
+}
+
+#[test]
+fn a_group_that_comes_together_is_foreseen_together() {
+    let (rows, groups) = two_groups();
+    let hits = |groups: &BTreeMap<UserName, GroupName>| {
+        let outcome = run(&rows, &Options { groups: groups.clone(), ..options(0.04) }, &mut |_| {}).unwrap();
+        hit_at(&outcome.result.policies[0].points, 0.5).unwrap()
+    };
+    let (without, with) = (hits(&BTreeMap::new()), hits(&groups));
+    assert!(with > without + 0.05, "{with:.3} instead of {without:.3}");
+    // People who have nothing to do with each other.
+    let others = groups.keys().zip("aabbccdd".chars().cycle());
+    let others = others.map(|(user, group)| (user.clone(), GroupName::new(group.to_string()).unwrap())).collect();
+    let with = hits(&others);
+    assert!((with - without).abs() < 0.05, "{with:.3} instead of {without:.3}");
 }
 
 /// Hit rate at half an idle hour, with these hints.

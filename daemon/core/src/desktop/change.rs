@@ -26,11 +26,12 @@ pub enum Key {
     MissingGpu,
     Presence,
     Hours,
+    Group,
 }
 
 impl Key {
     /// All of them.
-    pub const ALL: [Key; 11] = [
+    pub const ALL: [Key; 12] = [
         Key::User,
         Key::Pool,
         Key::Profiles,
@@ -42,6 +43,7 @@ impl Key {
         Key::MissingGpu,
         Key::Presence,
         Key::Hours,
+        Key::Group,
     ];
 
     /// As the configuration spells it.
@@ -58,6 +60,7 @@ impl Key {
             Key::MissingGpu => "missing-gpu",
             Key::Presence => "presence",
             Key::Hours => "hours",
+            Key::Group => "group",
         }
     }
 
@@ -112,6 +115,7 @@ impl Change {
                 Key::MissingGpu => settings.missing_gpu = None,
                 Key::Presence => settings.presence = None,
                 Key::Hours => settings.hours = None,
+                Key::Group => settings.group = None,
             }
         }
         Ok(self.set.or(&settings))
@@ -155,6 +159,7 @@ mod tests {
             missing_gpu: Some(crate::desktop::MissingGpu::Block),
             presence: Some(crate::presence::Presence::Broker),
             hours: "Mon 08:00-17:00".parse().ok(),
+            group: "design".parse().ok(),
         };
         let nothing = Change { set: Settings::default(), unset: Key::ALL.into() };
         assert_eq!(nothing.apply(full), Ok(Settings::default()));

@@ -1,22 +1,22 @@
 //! Why a forecast is what it is, in plain words.
 //!
-//! Faithful to the model: reasons are ranked by what each group of features adds to the log-odds, against the mean slot
+//! Faithful to the model: reasons are ranked by what each topic of features adds to the log-odds, against the mean slot
 //! of the training. Deliberately not here: what was decided because of it.
 
 mod hint;
 
 use super::blend::USUAL;
 use super::feature::hint::HINTS;
-use super::feature::{self, FEATURES, Group, LINEAR, Moment, Profile, Row};
+use super::feature::{self, FEATURES, LINEAR, Moment, Profile, Row, Topic};
 use super::model::Fitted;
-use super::{Basis, Days, Model, SLOT, decided_at, judge, moment, slot_start};
-use crate::history::activity::Compared;
+use super::{Basis, Days, Model, SLOT, decided_at, judge, moment, others, slot_start};
+use crate::history::group::Seen;
 use crate::history::pattern::{self, NONE, Pattern};
 use crate::history::{Entry, History};
-use crate::id::Subject;
+use crate::id::{GroupName, Subject};
 use crate::unit::{Span, Time};
 
-/// Log-odds below which a group is not worth a sentence.
+/// Log-odds below which a topic is not worth a sentence.
 const SLIGHT: f32 = 0.15;
 /// Reasons at most.
 const REASONS: usize = 3;
@@ -33,9 +33,7 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
     let wall = entry.clock.wall(at);
     let mut days = Days::default();
     let profile = days.profile(entry, pattern::day_of(wall));
-    let soon = at - now < Span::hours(1);
-    let others = if soon { history.activity.at(now) } else { Compared::default() };
-    let moment = moment(entry, wall, at, now, others);
+    let moment = moment(entry, wall, at, now, others(history, entry, at, now));
     let basis = judge::basis(model, entry.pattern.logins);
     let (Some(fitted), Basis::Model { .. }) = (model.usable(), &basis) else {
         return match basis {
@@ -51,62 +49,71 @@ pub fn explain(history: &History, model: &Model, subject: &Subject, slot_time: T
     let mut row = [0.0; FEATURES];
     feature::fill(profile, &moment, &mut row);
     let (mut sums, strongest) = contributions(fitted, &row);
-    let words = |group| match group {
-        Group::Hints => hint::words(entry, strongest, at, wall),
-        Group::Calendar => {
+    let words = |topic| match topic {
+        Topic::Hints => hint::words(entry, strongest, at, wall),
+        Topic::Group => colleagues(entry.seat.and_then(|seat| history.groups.name(seat)), &moment.group),
+        Topic::Calendar => {
             let holiday = hint::holiday(entry, at, wall).map(|holiday| format!(", {holiday}")).unwrap_or_default();
             format!("{} at {}{holiday}", day_name(wall), clock(wall))
         }
-        group => words(group, entry, profile, &moment, wall),
+        topic => words(topic, entry, profile, &moment, wall),
     };
     sums.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
     sums.iter()
         .filter(|(_, sum)| sum.abs() >= SLIGHT)
         .take(REASONS)
-        .map(|(group, sum)| {
+        .map(|(topic, sum)| {
             let effect = if *sum > 0.0 { "more likely" } else { "less likely" };
-            format!("{}: {effect} ({:.1} times)", words(*group), sum.abs().exp())
+            format!("{}: {effect} ({:.1} times)", words(*topic), sum.abs().exp())
         })
         .collect()
 }
 
-/// What each group adds to the log-odds, against the mean slot of the training: the linear weights times what differs, the steps down
+/// What each topic adds to the log-odds, against the mean slot of the training: the linear weights times what differs, the steps down
 /// the trees, and the simple members. Together with a constant they are the log-odds, but for the bend of high probabilities. And which
 /// column of hints says most.
-fn contributions(fitted: &Fitted, row: &Row) -> ([(Group, f32); 7], usize) {
-    let mut sums =
-        [Group::Habit, Group::Attendance, Group::Today, Group::Since, Group::Others, Group::Calendar, Group::Hints]
-            .map(|group| (group, 0.0_f32));
+fn contributions(fitted: &Fitted, row: &Row) -> ([(Topic, f32); 8], usize) {
+    let mut sums = [
+        Topic::Habit,
+        Topic::Attendance,
+        Topic::Today,
+        Topic::Since,
+        Topic::Others,
+        Topic::Group,
+        Topic::Calendar,
+        Topic::Hints,
+    ]
+    .map(|topic| (topic, 0.0_f32));
     let [linear, forest, schedule, keep_alive] = fitted.blend.weights;
-    let groups = feature::groups();
+    let topics = feature::topics();
     let mut steps = [0.0; FEATURES - LINEAR];
     fitted.forest.contributions(&row[LINEAR..], &mut steps);
     let straight =
         (0..LINEAR).map(|i| (linear + forest) * fitted.linear.weights[i] * (row[i] - fitted.linear.means[i]));
     let parts = straight.chain(steps.iter().map(|step| forest * step));
-    for (group, part) in groups.iter().zip(parts) {
-        sums[*group as usize].1 += part;
+    for (topic, part) in topics.iter().zip(parts) {
+        sums[*topic as usize].1 += part;
     }
     let said = fitted.said(row);
-    sums[Group::Habit as usize].1 += schedule * (said[2] - USUAL);
-    sums[Group::Since as usize].1 += keep_alive * (said[3] - USUAL);
+    sums[Topic::Habit as usize].1 += schedule * (said[2] - USUAL);
+    sums[Topic::Since as usize].1 += keep_alive * (said[3] - USUAL);
     let of_hints = &steps[steps.len() - HINTS..];
-    let strongest = (0..HINTS).filter(|column| groups[FEATURES - HINTS + column] == Group::Hints);
+    let strongest = (0..HINTS).filter(|column| topics[FEATURES - HINTS + column] == Topic::Hints);
     let strongest = strongest.max_by(|a, b| of_hints[*a].abs().total_cmp(&of_hints[*b].abs())).unwrap_or_default();
     (sums, strongest)
 }
 
-/// The fact behind a group.
-fn words(group: Group, entry: &Entry, profile: &Profile, moment: &Moment, wall: i64) -> String {
+/// The fact behind a topic.
+fn words(topic: Topic, entry: &Entry, profile: &Profile, moment: &Moment, wall: i64) -> String {
     let pattern = &entry.pattern;
-    match group {
-        Group::Habit => habit(pattern, wall),
-        Group::Attendance => {
+    match topic {
+        Topic::Habit => habit(pattern, wall),
+        Topic::Attendance => {
             let known = u32::from(pattern.known_days).min(28);
             let active = (pattern.active & ((1 << known) - 1)).count_ones();
             format!("came on {active} of the last {known} days")
         }
-        Group::Today => {
+        Topic::Today => {
             let n: u32 = if profile.day == pattern.day { pattern.today.iter().map(|n| u32::from(*n)).sum() } else { 0 };
             match n {
                 0 => "no login yet on that day".to_owned(),
@@ -114,8 +121,8 @@ fn words(group: Group, entry: &Entry, profile: &Profile, moment: &Moment, wall: 
                 n => format!("already logged in {n} times on that day"),
             }
         }
-        Group::Since => since(moment),
-        Group::Others => {
+        Topic::Since => since(moment),
+        Topic::Others => {
             let ratio = moment.others.day.max(moment.others.hour).exp();
             if ratio >= 1.0 {
                 format!("others log in {ratio:.1} times as much as usual at this time")
@@ -123,7 +130,22 @@ fn words(group: Group, entry: &Entry, profile: &Profile, moment: &Moment, wall: 
                 format!("others log in less than usual at this time ({:.0} %)", ratio * 100.0)
             }
         }
-        Group::Calendar | Group::Hints => format!("{} at {}", day_name(wall), clock(wall)),
+        Topic::Calendar | Topic::Group | Topic::Hints => format!("{} at {}", day_name(wall), clock(wall)),
+    }
+}
+
+/// What its group does.
+fn colleagues(name: Option<&GroupName>, seen: &Seen) -> String {
+    match name {
+        Some(name) if seen.came > 0.0 => {
+            format!("{:.0} of {:.0} of group {name} have come today", seen.came, seen.members)
+        }
+        Some(name) => format!(
+            "group {name}, {:.0} members: one logs in at this time on {:.0} % of such days",
+            seen.members,
+            (seen.rate * 100.0).clamp(0.0, 100.0)
+        ),
+        None => "belongs to no group".to_owned(),
     }
 }
 
@@ -194,13 +216,13 @@ mod tests {
     #[test]
     fn a_group_that_does_not_count_is_no_reason() {
         let mut model = model();
-        let groups = feature::groups();
-        for (weight, _) in model.linear.weights.iter_mut().zip(groups).filter(|(_, group)| *group == Group::Others) {
+        let topics = feature::topics();
+        for (weight, _) in model.linear.weights.iter_mut().zip(topics).filter(|(_, topic)| *topic == Topic::Others) {
             *weight = 0.0;
         }
         model.forest = Forest::default();
         let row: Row = std::array::from_fn(|i| (i % 5) as f32);
         let (sums, _) = contributions(&model, &row);
-        assert!(sums[Group::Others as usize].1.abs() < 1e-9 && sums[Group::Habit as usize].1.abs() > 1e-3, "{sums:?}");
+        assert!(sums[Topic::Others as usize].1.abs() < 1e-9 && sums[Topic::Habit as usize].1.abs() > 1e-3, "{sums:?}");
     }
 }

@@ -8,12 +8,13 @@ mod tree;
 use super::scan::{LANES, Lane};
 use crate::history::Entry;
 use crate::history::activity::Compared;
+use crate::history::group::Seen;
 use crate::history::pattern::{self, BLOCK, NONE, Pattern, RETURNS, SLOTS};
 use crate::unit::Time;
 
 /// What a feature speaks of, for explanations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Group {
+pub(crate) enum Topic {
     /// How often the subject logs in at this time of the day and week.
     Habit,
     /// How often the subject comes at all on such days.
@@ -24,6 +25,8 @@ pub(crate) enum Group {
     Since,
     /// What the others do now.
     Others,
+    /// What its own group does, now and usually.
+    Group,
     /// Hour, weekday and public holidays as such.
     Calendar,
     /// What was told of it.
@@ -38,7 +41,7 @@ const FIRST_KNOTS: [f32; 5] = [-2.0, -0.5, 0.5, 2.0, 4.0];
 /// Features for the logistic regression: bent and crossed, so that weights suffice. They come first in a row.
 pub(crate) const LINEAR: usize = 64;
 /// Features for the trees, which bend and cross by themselves: after the others.
-pub(crate) const TREE: usize = 60 + hint::HINTS;
+pub(crate) const TREE: usize = 65 + hint::HINTS;
 /// Where a row has the frequency of the slot, the chance of a return by the time since the logout, and the share of the slot that is left.
 pub(crate) const FREQUENCY: usize = LINEAR;
 pub(crate) const RETURN: usize = LINEAR + 1;
@@ -361,13 +364,15 @@ pub(crate) struct Moment {
     pub left_of_slot: f32,
     /// What the others do.
     pub others: Compared,
+    /// What its group does.
+    pub group: Seen,
     /// What was told.
     pub hints: hint::Seen,
 }
 
 impl Moment {
     /// About the slot of the local time `wall`, decided at `at`. `known`: what was told later, if anything, is not known yet.
-    pub(crate) fn new(entry: &Entry, wall: i64, at: Time, known: Time, others: Compared) -> Self {
+    pub(crate) fn new(entry: &Entry, wall: i64, at: Time, known: Time, (others, group): (Compared, Seen)) -> Self {
         let end = entry.last_end.unwrap_or(at).max(entry.last_start).min(at);
         Self {
             slot: pattern::slot_of(wall),
@@ -375,14 +380,15 @@ impl Moment {
             last_length: (end - entry.last_start).as_seconds().max(0) as f32 / 60.0,
             left_of_slot: 1.0 - wall.rem_euclid(pattern::SLOT) as f32 / pattern::SLOT as f32,
             others,
+            group,
             hints: hint::see(&entry.hints, at, wall, known),
         }
     }
 }
 
-/// Takes one feature after the other, so that names, groups and values cannot fall out of step.
+/// Takes one feature after the other, so that names, topics and values cannot fall out of step.
 trait Put {
-    fn put(&mut self, group: Group, value: f32);
+    fn put(&mut self, topic: Topic, value: f32);
 }
 
 /// Into a row.
@@ -393,7 +399,7 @@ struct Filler<'a> {
 
 impl Put for Filler<'_> {
     #[inline]
-    fn put(&mut self, _group: Group, value: f32) {
+    fn put(&mut self, _topic: Topic, value: f32) {
         self.row[self.n] = value;
         self.n += 1;
     }
@@ -408,15 +414,15 @@ struct LaneFiller<'a> {
 
 impl Put for LaneFiller<'_> {
     #[inline]
-    fn put(&mut self, _group: Group, value: f32) {
+    fn put(&mut self, _topic: Topic, value: f32) {
         self.columns[self.n][self.lane] = value;
         self.n += 1;
     }
 }
 
-impl Put for Vec<Group> {
-    fn put(&mut self, group: Group, _value: f32) {
-        self.push(group);
+impl Put for Vec<Topic> {
+    fn put(&mut self, topic: Topic, _value: f32) {
+        self.push(topic);
     }
 }
 
@@ -438,22 +444,22 @@ pub(crate) fn fill_hints(hints: &hint::Seen, row: &mut Row) {
     row[FEATURES - hint::HINTS..].copy_from_slice(hints);
 }
 
-/// The group of each feature.
-pub(crate) fn groups() -> Vec<Group> {
-    let mut groups = Vec::with_capacity(FEATURES);
-    let (others, hints) = (Compared::default(), hint::NOTHING);
-    let moment = Moment { slot: 0, since_end: 0.0, last_length: 0.0, left_of_slot: 1.0, others, hints };
+/// The topic of each feature.
+pub(crate) fn topics() -> Vec<Topic> {
+    let mut topics = Vec::with_capacity(FEATURES);
+    let (others, group, hints) = (Compared::default(), Seen::NOTHING, hint::NOTHING);
+    let moment = Moment { slot: 0, since_end: 0.0, last_length: 0.0, left_of_slot: 1.0, others, group, hints };
     let profile = Profile::new(&Pattern::new(0), 0);
-    put_linear(&profile, &moment, &mut groups);
-    assert_eq!(groups.len(), LINEAR, "the trees' features begin here");
-    tree::put(&profile, &moment, &mut groups);
-    assert_eq!(groups.len(), FEATURES, "every feature has its place");
-    groups
+    put_linear(&profile, &moment, &mut topics);
+    assert_eq!(topics.len(), LINEAR, "the trees' features begin here");
+    tree::put(&profile, &moment, &mut topics);
+    assert_eq!(topics.len(), FEATURES, "every feature has its place");
+    topics
 }
 
 #[inline]
 fn put_linear(profile: &Profile, moment: &Moment, f: &mut impl Put) {
-    use Group::{Attendance, Calendar, Habit, Others, Today};
+    use Topic::{Attendance, Calendar, Habit, Others, Today};
     let slot = moment.slot;
     let starts = f32::from(profile.starts[slot]);
     let none_yet = if starts == 0.0 { 1.0 } else { 0.0 };
@@ -504,37 +510,37 @@ fn put_linear(profile: &Profile, moment: &Moment, f: &mut impl Put) {
 #[inline]
 fn put_since(moment: &Moment, none_yet: f32, f: &mut impl Put) {
     let since = moment.since_end.max(5.0).ln();
-    f.put(Group::Since, since);
+    f.put(Topic::Since, since);
     for knot in SINCE_KNOTS {
-        f.put(Group::Since, (since - knot.ln()).max(0.0));
+        f.put(Topic::Since, (since - knot.ln()).max(0.0));
     }
-    f.put(Group::Since, (1.0 + moment.last_length).ln());
-    f.put(Group::Since, none_yet * since);
+    f.put(Topic::Since, (1.0 + moment.last_length).ln());
+    f.put(Topic::Since, none_yet * since);
 }
 
 #[inline]
 fn put_first(profile: &Profile, slot: f32, none_yet: f32, f: &mut impl Put) {
     let hours = profile.usual_first.map_or(0.0, |first| ((slot - first) / 4.0).clamp(-8.0, 12.0)) * none_yet;
-    f.put(Group::Today, hours);
+    f.put(Topic::Today, hours);
     for knot in FIRST_KNOTS {
-        f.put(Group::Today, (hours - knot).max(0.0) * none_yet);
+        f.put(Topic::Today, (hours - knot).max(0.0) * none_yet);
     }
-    f.put(Group::Today, none_yet * profile.spread_first.min(6.0));
+    f.put(Topic::Today, none_yet * profile.spread_first.min(6.0));
     let near = |first: Option<f32>| first.map_or(0.0, |first| (1.0 - (slot - first).abs() / 6.0).max(0.0));
-    f.put(Group::Habit, none_yet * near(profile.yesterday_first));
-    f.put(Group::Habit, none_yet * near(profile.last_week_first));
+    f.put(Topic::Habit, none_yet * near(profile.yesterday_first));
+    f.put(Topic::Habit, none_yet * near(profile.last_week_first));
 }
 
 #[inline]
 fn put_calendar(profile: &Profile, slot: usize, f: &mut impl Put) {
     let (sin, cos) = TURNS[slot];
     let (sin2, cos2) = (2.0 * sin * cos, cos * cos - sin * sin);
-    f.put(Group::Calendar, profile.weekend);
-    f.put(Group::Calendar, sin);
-    f.put(Group::Calendar, cos);
-    f.put(Group::Calendar, sin2);
-    f.put(Group::Calendar, cos2);
-    f.put(Group::Calendar, profile.weekend * cos);
+    f.put(Topic::Calendar, profile.weekend);
+    f.put(Topic::Calendar, sin);
+    f.put(Topic::Calendar, cos);
+    f.put(Topic::Calendar, sin2);
+    f.put(Topic::Calendar, cos2);
+    f.put(Topic::Calendar, profile.weekend * cos);
 }
 
 #[cfg(test)]
@@ -567,8 +573,8 @@ mod tests {
             let profile = Profile::new(&pattern, day);
             for slot in 0..SLOTS {
                 let mut row = [f32::NAN; FEATURES];
-                let (others, hints) = (Compared::default(), hint::NOTHING);
-                let moment = Moment { slot, since_end: 0.0, last_length: 0.0, left_of_slot: 0.0, others, hints };
+                let (others, group, hints) = (Compared::default(), Seen::NOTHING, hint::NOTHING);
+                let moment = Moment { slot, since_end: 0.0, last_length: 0.0, left_of_slot: 0.0, others, group, hints };
                 fill(&profile, &moment, &mut row);
                 assert!(row.iter().all(|value| value.is_finite()), "{row:?}");
             }

@@ -14,7 +14,7 @@ use crate::policy::Goal;
 use crate::unit::Time;
 
 /// Changes when features or members change: a model of another version is not used.
-pub const MODEL_VERSION: u32 = 3;
+pub const MODEL_VERSION: u32 = 4;
 
 /// Log-odds that a member may say.
 const RANGE: (f32, f32) = (-9.0, 3.0);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::hint::{Hint, Kind};
 use crate::history::Clock;
-use crate::id::{DesktopName, PoolName};
+use crate::id::{DesktopName, GroupName, PoolName};
 
 const MONDAY: i64 = 1_267_401_600; // 2010-03-01T00:00:00Z
 
@@ -199,10 +199,13 @@ fn many_slots_at_once_are_judged_as_each_alone() {
     for (i, p) in together.slots.iter().enumerate() {
         let at = decided_at(entry, slot_start(now) + Span::seconds(i as i64 * SLOT.as_seconds()), now);
         let wall = entry.clock.wall(at);
-        let others = if i < NEAR { made.activity.at(now) } else { Compared::default() };
         let mut row = [0.0; feature::FEATURES];
         let entry = &made.entries[&subject];
-        feature::fill(days.profile(entry, pattern::day_of(wall)), &moment(entry, wall, at, now, others), &mut row);
+        feature::fill(
+            days.profile(entry, pattern::day_of(wall)),
+            &moment(entry, wall, at, now, others(&made, entry, at, now)),
+            &mut row,
+        );
         assert_eq!(*p, Probability::clamped(fitted.blend.probability(&fitted.said(&row))), "slot {i}");
     }
 }
@@ -219,6 +222,10 @@ proptest::proptest! {
         let mut history = History::new(Span::days(28));
         for subject in &subjects {
             history.set_clock(subject, Clock::Zone(zone.clone()));
+        }
+        let group = GroupName::new("design").unwrap();
+        for subject in &subjects[1..3] {
+            history.set_group(subject, Some(&group));
         }
         for (subject, day) in subjects.iter().flat_map(|subject| (14..26).map(move |day| (subject, day))) {
             let start = utc("2010-03-01T08:00:00Z") + Span::days(day);

@@ -10,7 +10,7 @@ use super::price::COUNTED;
 use super::walk::{Decision, Sink, Walk};
 use crate::hint::Hint;
 use crate::history::Clock;
-use crate::id::Subject;
+use crate::id::{GroupName, Subject};
 use crate::unit::{Span, Time};
 
 /// A session whose end is not known is taken to be this long.
@@ -54,6 +54,11 @@ impl Training {
     /// Sets the wall clock of a subject.
     pub fn set_clock(&mut self, subject: &Subject, clock: Clock) {
         self.walk.set_clock(subject, clock);
+    }
+
+    /// Says which group a subject belongs to.
+    pub fn set_group(&mut self, subject: &Subject, group: Option<&GroupName>) {
+        self.walk.set_group(subject, group);
     }
 
     /// A session. They come in the order of their starts; one that is late by a little is taken as it comes. `offset`:

@@ -12,9 +12,11 @@ use jiff::tz::Offset;
 use super::SLOT;
 use super::feature::{self, Moment, Profile, Row, hint};
 use crate::hint::Hint;
+use crate::history::activity::Activity;
+use crate::history::group::Groups;
 use crate::history::pattern;
 use crate::history::{Clock, Entry, GRACE, History};
-use crate::id::Subject;
+use crate::id::{GroupName, Subject};
 use crate::policy::READY_BEFORE;
 use crate::unit::{Span, Time};
 
@@ -130,6 +132,10 @@ impl Walk {
         Self { history: History::new(forget), cursors: BTreeMap::new(), told: BTreeMap::new(), done: None }
     }
 
+    pub(crate) fn set_group(&mut self, subject: &Subject, group: Option<&GroupName>) {
+        self.history.set_group(subject, group);
+    }
+
     pub(crate) fn set_clock(&mut self, subject: &Subject, clock: Clock) {
         self.history.set_clock(subject, clock);
     }
@@ -151,7 +157,7 @@ impl Walk {
         sink: &mut impl Sink,
     ) {
         self.advance(start, sink);
-        self.history.activity.advance(start);
+        self.history.advance_others(start);
         let forget = self.history.forget();
         let mut none = VecDeque::new();
         let told = self.told.get_mut(subject).unwrap_or(&mut none);
@@ -165,7 +171,8 @@ impl Walk {
             if on_axis > released {
                 let login = on_axis <= forgotten;
                 let until = if login { on_axis } else { forgotten };
-                flush(cursor, entry, told, &self.history.activity, until, login, sink);
+                let others = (&self.history.activity, &self.history.groups);
+                flush(cursor, entry, told, others, until, login, sink);
             }
         }
         // What was told during the session before, or of a stranger.
@@ -219,12 +226,13 @@ impl Walk {
         let mut at = self.done.unwrap_or(until);
         loop {
             at = (at + STRIDE).min(until);
-            self.history.activity.advance(at);
+            self.history.advance_others(at);
             for (subject, cursor) in &mut self.cursors {
                 let entry = self.history.entries.get_mut(subject).expect("every cursor has its entry");
                 let forgotten = entry.last_end.unwrap_or(entry.last_start).max(entry.last_start) + forget;
                 let told = self.told.get_mut(subject).unwrap_or(&mut none);
-                flush(cursor, entry, told, &self.history.activity, at.min(forgotten), false, sink);
+                let others = (&self.history.activity, &self.history.groups);
+                flush(cursor, entry, told, others, at.min(forgotten), false, sink);
             }
             if at >= until {
                 break;
@@ -240,7 +248,7 @@ fn flush(
     cursor: &mut Cursor,
     entry: &mut Entry,
     told: &mut VecDeque<Told>,
-    activity: &crate::history::activity::Activity,
+    (activity, groups): (&Activity, &Groups),
     until: Time,
     login: bool,
     sink: &mut impl Sink,
@@ -287,7 +295,7 @@ fn flush(
                 cursor.profile = None;
             }
             let profile = cursor.profile.get_or_insert_with(|| Profile::new(&entry.pattern, day));
-            let moment = Moment::new(entry, wall, at, at, activity.at(at));
+            let moment = Moment::new(entry, wall, at, at, (activity.at(at), groups.at(entry.seat, at, at)));
 
             sink.decision(&Decision {
                 index: cursor.index,

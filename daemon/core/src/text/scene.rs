@@ -186,6 +186,7 @@ impl Scene {
             missing_gpu: MissingGpu::default(),
             presence: crate::presence::Presence::default(),
             hours: None,
+            group: None,
         };
         self.desktops.insert(uuid, desktop);
         self.tracks.insert(uuid, Track::default());

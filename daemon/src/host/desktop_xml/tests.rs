@@ -103,7 +103,7 @@ fn unknown_things_name_what_was_probably_meant() {
          <profile><b>D</b></profile><profile>B</profile></desktop>",
         &expect![[r#"
             <headstart:desktop> has the unknown attribute "atach"; did you mean `attach`?
-            <headstart:desktop> has the unknown attribute "xyzzy"; known are `attach`, `hours`, `lead-time`, `missing-gpu`, `pool`, `preallocate`, `presence`, `priority`, `profile`, `time-zone` and `user`
+            <headstart:desktop> has the unknown attribute "xyzzy"; known are `attach`, `group`, `hours`, `lead-time`, `missing-gpu`, `pool`, `preallocate`, `presence`, `priority`, `profile`, `time-zone` and `user`
             a desktop belongs to a user or to a pool, not to both: leave one attribute out
             <headstart:desktop> holds the unknown element <profil>: only <profile> is allowed
             <profile> holds an element: only the name of a profile is allowed

@@ -3,7 +3,7 @@
 //! Where a kind was never told the numbers are constant, and a column that does not vary is never split. Deliberately not here: what a
 //! number is worth, which is learned.
 
-use super::Group;
+use super::Topic;
 use crate::hint::{EVENTS, Kind};
 use crate::history::hints::{Hints, Stated};
 use crate::history::pattern::DAY;
@@ -50,8 +50,8 @@ pub(crate) const NOTHING: Seen = {
 };
 
 /// What a column speaks of: of its kind, if it is that of one.
-pub(crate) fn groups() -> [Group; HINTS] {
-    std::array::from_fn(|column| if kind(column) == Some(Kind::Holiday) { Group::Calendar } else { Group::Hints })
+pub(crate) fn topics() -> [Topic; HINTS] {
+    std::array::from_fn(|column| if kind(column) == Some(Kind::Holiday) { Topic::Calendar } else { Topic::Hints })
 }
 
 /// The kind that a column is of; none of those that speak of several.
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(shift(at(1, 800)), [440, 40]);
         assert_eq!(shift(at(1, 900)), [540, -60]);
         assert_eq!(shift(at(2, 300)), [FREE as i32; 2]);
-        assert_eq!(groups().iter().filter(|group| **group == Group::Calendar).count(), 1);
+        assert_eq!(topics().iter().filter(|topic| **topic == Topic::Calendar).count(), 1);
     }
 
     #[test]

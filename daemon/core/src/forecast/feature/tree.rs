@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: those of the linear member, which come first in a row.
 
-use super::Group::{Attendance, Calendar, Habit, Others, Since, Today};
+use super::Topic::{Attendance, Calendar, Group, Habit, Others, Since, Today};
 use super::{Moment, NEVER, Profile, Put, hint};
 use crate::history::pattern::{self, RETURNS};
 
@@ -74,7 +74,13 @@ pub(super) fn put(profile: &Profile, moment: &Moment, f: &mut impl Put) {
     f.put(Others, moment.others.people);
     f.put(Others, moment.others.logins);
     f.put(Habit, profile.long[slot] / (profile.wide[slot] + 0.01));
-    for (group, seen) in hint::groups().into_iter().zip(moment.hints) {
-        f.put(group, seen);
+    let group = moment.group;
+    f.put(Group, group.rate);
+    f.put(Group, group.day);
+    f.put(Group, group.hour);
+    f.put(Group, group.members);
+    f.put(Group, group.came / (group.members + 0.01));
+    for (topic, seen) in hint::topics().into_iter().zip(moment.hints) {
+        f.put(topic, seen);
     }
 }
