@@ -28,6 +28,7 @@ use headstart_core::unit::{Span, Time};
 use jiff::civil;
 use jiff::tz::TimeZone;
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::calendar::Reader;
@@ -123,6 +124,8 @@ pub struct Reconcile {
     done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
     learned: (mpsc::UnboundedSender<Learned>, mpsc::UnboundedReceiver<Learned>),
     fitting: bool,
+    /// The fit under way. It ends with the loop: its process reads the history, which is closed then.
+    fits: JoinSet<()>,
     next_fit: Time,
     holds: Vec<Hold>,
     next_cookie: u32,
@@ -160,6 +163,7 @@ impl Reconcile {
             done: mpsc::unbounded_channel(),
             learned: mpsc::unbounded_channel(),
             fitting: false,
+            fits: JoinSet::new(),
             next_fit,
             holds: Vec::new(),
             next_cookie: 1,
@@ -576,7 +580,9 @@ impl Reconcile {
         let (store, sender) = (self.parts.store.clone(), self.learned.0.clone());
         let (subjects, now) = (self.memory.subjects.clone(), self.parts.clock.now());
         let keep_at = self.parts.model_path.clone();
-        tokio::spawn(async move {
+        // The one before has ended.
+        self.fits.detach_all();
+        self.fits.spawn(async move {
             store.flush().await;
             let fitted = learning::fit(store.path().to_path_buf(), subjects, now).await;
             if let Err(error) = &fitted {

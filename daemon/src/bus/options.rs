@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use headstart_core::desktop::{Change, Key, LONGEST_LEAD, PRIORITIES, Settings};
-use headstart_core::id::{PoolName, ProfileName, UserName};
+use headstart_core::id::{GroupName, PoolName, ProfileName, UserName};
 use headstart_core::request::{Answer, Wish};
 use headstart_core::unit::{Span, Time};
 use zbus::wire::{OwnedVariant, Variant};
@@ -77,22 +77,11 @@ pub(super) fn hint(options: &Options) -> Result<(Option<Time>, Option<Time>), Re
 
 /// Options of `SetDesktop`.
 pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
+    let name = |key: Key| if key == Key::Lead { "lead-seconds" } else { key.as_str() };
+    let names: Vec<&str> = Key::ALL.into_iter().map(name).chain(["unset"]).collect();
     known(
         options,
-        &[
-            "user",
-            "pool",
-            "profiles",
-            "attach",
-            "priority",
-            "time-zone",
-            "lead-seconds",
-            "preallocate",
-            "missing-gpu",
-            "presence",
-            "hours",
-            "unset",
-        ],
+        &names,
         "user (s), pool (s), profiles (as), attach (s), priority (i), time-zone (s), lead-seconds (u), preallocate (b), \
          missing-gpu (s), presence (s), hours (s), group (s), unset (as)",
     )?;
@@ -131,7 +120,7 @@ pub(super) fn change(options: &Options) -> Result<Change, Refusal<'static>> {
         missing_gpu: word(options, "missing-gpu")?,
         presence: word(options, "presence")?,
         hours: word(options, "hours")?,
-        group: word(options, "group")?,
+        group: string(options, "group")?.map(GroupName::new).transpose().map_err(Refusal::BadName)?,
     };
     if set.profiles.as_ref().is_some_and(Vec::is_empty) {
         return Err(Refusal::BadOption("profiles", "it names none; unset it instead".into()));
@@ -257,4 +246,35 @@ fn strings<'a>(options: &'a Options, name: &'static str) -> Result<Option<Vec<&'
 /// A value of another kind than it must be.
 fn wrong(name: &'static str, want: &str, got: &Variant<'_>) -> Refusal<'static> {
     Refusal::BadOption(name, format!("it must be {want}, not of type {}", got.value_signature()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_can_be_set_and_is_shown() {
+        let full = Settings {
+            user: "ada".parse().ok(),
+            pool: None,
+            profiles: Some(vec!["A40-4Q".parse().unwrap()]),
+            attach: "live".parse().ok(),
+            priority: Some(3),
+            time_zone: jiff::tz::TimeZone::get("Europe/Berlin").ok(),
+            lead: Some(headstart_core::unit::Span::seconds(90)),
+            preallocate: Some(false),
+            missing_gpu: "block".parse().ok(),
+            presence: "broker".parse().ok(),
+            hours: "Mon 08:00-17:00".parse().ok(),
+            group: "design".parse().ok(),
+        };
+        let options = |settings: &Settings| -> Options {
+            let shown = super::settings(settings).into_iter();
+            shown.map(|(name, value)| (name.to_owned(), value.try_into().unwrap())).collect()
+        };
+        assert_eq!(options(&full).len(), Key::ALL.len() - 1, "all but the pool");
+        assert_eq!(change(&options(&full)).unwrap().set, full);
+        let pool = Settings { pool: "lab".parse().ok(), ..Settings::default() };
+        assert_eq!(change(&options(&pool)).unwrap().set, pool);
+    }
 }
