@@ -106,10 +106,17 @@ struct InFlight {
     ended: bool,
 }
 
+/// What has to be learned once more.
+#[derive(Default)]
+struct Outdated {
+    history: bool,
+    model: bool,
+}
+
 /// What was learned off the loop.
 enum Learned {
-    /// The history was read anew.
-    History(Box<History>),
+    /// The history was read anew; none: it could not be.
+    History(Option<Box<History>>),
     /// The model was fitted; none: it stays as it is.
     Model(Option<Box<Model>>),
     /// Calendars were read.
@@ -124,6 +131,9 @@ pub struct Reconcile {
     done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
     learned: (mpsc::UnboundedSender<Learned>, mpsc::UnboundedReceiver<Learned>),
     fitting: bool,
+    /// What is read, or fitted, is of before: once more after it.
+    outdated: Outdated,
+    reading: bool,
     /// The fit under way. It ends with the loop: its process reads the history, which is closed then.
     fits: JoinSet<()>,
     next_fit: Time,
@@ -163,6 +173,8 @@ impl Reconcile {
             done: mpsc::unbounded_channel(),
             learned: mpsc::unbounded_channel(),
             fitting: false,
+            outdated: Outdated::default(),
+            reading: false,
             fits: JoinSet::new(),
             next_fit,
             holds: Vec::new(),
@@ -560,17 +572,26 @@ impl Reconcile {
         self.kept = now;
     }
 
-    /// The history on disk has changed: read it again on a worker thread, and fit the model.
+    /// The history on disk has changed, or whose it is: read it again on a worker thread, and fit the model. One at a time: what comes
+    /// meanwhile, such as a group for one desktop after the other, is all in the next.
     fn learn_again(&mut self) {
+        self.outdated.model |= self.fitting;
+        self.start_fit();
+        if std::mem::replace(&mut self.reading, true) {
+            self.outdated.history = true;
+            return;
+        }
         let (path, subjects) = (self.parts.store.path().to_path_buf(), self.memory.subjects.clone());
         let (now, sender) = (self.parts.clock.now(), self.learned.0.clone());
         tokio::task::spawn_blocking(move || match learning::learn(&path, &subjects, now) {
             Ok(history) => {
-                let _ = sender.send(Learned::History(Box::new(history)));
+                let _ = sender.send(Learned::History(Some(Box::new(history))));
             }
-            Err(error) => tracing::error!("the history cannot be read again: {}", chain(&error)),
+            Err(error) => {
+                tracing::error!("the history cannot be read again: {}", chain(&error));
+                let _ = sender.send(Learned::History(None));
+            }
         });
-        self.start_fit();
     }
 
     fn start_fit(&mut self) {
@@ -600,13 +621,24 @@ impl Reconcile {
 
     fn take_learned(&mut self, learned: Learned) {
         match learned {
-            Learned::History(history) => self.memory.learned_anew(*history),
+            Learned::History(history) => {
+                self.reading = false;
+                if let Some(history) = history {
+                    self.memory.learned_anew(*history);
+                }
+                if std::mem::take(&mut self.outdated.history) {
+                    self.learn_again();
+                }
+            }
             Learned::Calendars(read) => self.calendars.take(*read),
             Learned::Model(model) => {
                 self.fitting = false;
                 if let Some(model) = model {
                     tracing::info!("forecast: {}", model.summary());
                     self.memory.fitted_anew(*model);
+                }
+                if std::mem::take(&mut self.outdated.model) {
+                    self.start_fit();
                 }
             }
         }

@@ -63,6 +63,9 @@ pub fn chances(
         .collect();
     let mut in_pool: BTreeMap<&Subject, u32> = BTreeMap::new();
     for desktop in in_turn(desktops, observed) {
+        if !forecast.subjects.contains_key(&desktop.subject) {
+            continue;
+        }
         let idle = observed.domains.get(&desktop.uuid).is_some_and(|domain| domain.login == Login::None);
         let k = in_pool.entry(&desktop.subject).or_default();
         *k += u32::from(idle);

@@ -233,7 +233,7 @@ pub struct Desktop {
     pub presence: Presence,
     /// When its user is to be expected, if that was declared.
     pub hours: Option<Hours>,
-    /// Department or role of its user, if that was declared.
+    /// Department or role of its user, if that was declared; none at a pool.
     pub group: Option<GroupName>,
 }
 
@@ -261,6 +261,8 @@ pub fn settings(domain: &Domain, rules: &[Rule]) -> Option<Settings> {
 pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Result<Option<Desktop>, BadDesktop> {
     let Some(settings) = settings(domain, rules) else { return Ok(None) };
     let profiles = settings.profiles.filter(|profiles| !profiles.is_empty()).ok_or(BadDesktop::NoProfile)?;
+    // Whoever comes to a pool is one group already.
+    let dedicated = settings.pool.is_none();
     let subject = match settings.pool {
         Some(pool) => Subject::Pool(pool),
         None => Subject::Desktop(domain.name.clone()),
@@ -279,7 +281,7 @@ pub fn resolve(domain: &Domain, rules: &[Rule], default_zone: &TimeZone) -> Resu
         missing_gpu: settings.missing_gpu.unwrap_or_default(),
         presence: settings.presence.unwrap_or_default(),
         hours: settings.hours,
-        group: settings.group,
+        group: settings.group.filter(|_| dedicated),
     }))
 }
 

@@ -270,6 +270,17 @@ impl History {
         }
     }
 
+    /// Whoever was taken to have left has not. At a pool: one more of its users.
+    pub fn still_here(&mut self, subject: &Subject) {
+        let Some(entry) = self.entries.get_mut(subject) else { return };
+        entry.open = if entry.pool { entry.open + 1 } else { 1 };
+        entry.last_end = None;
+        if !entry.pool {
+            entry.pattern.idle_from = None;
+        }
+        entry.changes = entry.changes.wrapping_add(1);
+    }
+
     /// Closes the local days that are over, counts others' activity up to `now`, and takes the hints that are due. Idempotent. Days end
     /// with a slot: no zone of today is off by anything but quarter hours.
     pub fn advance(&mut self, now: Time) {
@@ -367,6 +378,25 @@ mod tests {
         history.session_ended(&subject, Time::from_unix(3000));
         assert!(history.session_started(&subject, Time::from_unix(3601), None));
         assert_eq!(history.logins(&subject), 2);
+    }
+
+    #[test]
+    fn whoever_is_still_here_is_here_once() {
+        let mut history = History::new(Span::days(28));
+        let (subject, pool) = (desktop("a"), Subject::Pool(crate::id::PoolName::new("p").unwrap()));
+        for subject in [&subject, &pool] {
+            history.session_started(subject, Time::from_unix(1000), None);
+            history.session_ended(subject, Time::from_unix(3700));
+        }
+        history.still_here(&desktop("b"));
+        for _ in 0..2 {
+            history.still_here(&subject);
+            history.still_here(&pool);
+        }
+        assert_eq!(history.sessions_open(), 3, "one at the desktop, two at the pool");
+        assert_eq!(history.last_session(&subject), Some((Time::from_unix(1000), None)));
+        history.session_ended(&subject, Time::from_unix(9000));
+        assert_eq!(history.last_session(&subject), Some((Time::from_unix(1000), Some(Time::from_unix(9000)))));
     }
 
     #[test]

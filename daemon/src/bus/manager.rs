@@ -283,7 +283,7 @@ impl Manager {
 
     /// Changes what a domain's metadata says of it as a desktop; a domain that was none becomes one. Settings: user (s), pool (s),
     /// profiles (as, in order of wish), attach (s: cold, live, request), priority (i), time-zone (s), lead-seconds (u),
-    /// preallocate (b), missing-gpu (s: start, block), hours (s: Mon-Fri 08:00-17:00), group (s); unset (as) names those that are taken back, as the configuration spells them.
+    /// preallocate (b), missing-gpu (s: start, block), presence (s: agent, screen, broker), hours (s: Mon-Fri 08:00-17:00), group (s); unset (as) names those that are taken back, as the configuration spells them.
     /// Answers what the metadata says now.
     #[zbus(out_args("metadata"))]
     async fn set_desktop(&self, domain: &str, settings: &Options) -> Result<Reply, Error> {

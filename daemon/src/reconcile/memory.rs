@@ -164,6 +164,12 @@ impl Memory {
     /// The history was read anew; wall clocks and groups are set again by the next round.
     pub fn learned_anew(&mut self, history: History) {
         self.history = history;
+        // On disk their sessions have no end yet; that they are still here was seen long ago.
+        for (uuid, _) in self.tracks.iter().filter(|(_, track)| track.login_since.is_some()) {
+            if let Some((subject, ..)) = self.told.get(uuid) {
+                self.history.still_here(subject);
+            }
+        }
         self.forecast = None;
         self.told.clear();
     }

@@ -174,3 +174,61 @@ fn what_is_told_is_listed_and_outlives_the_daemon() {
     let refused = scene.headstart(&["hint", "vm001", "leave", "--from", "2030-05-06", "--until", "2030-05-05"]);
     assert!(refused.err.contains("leave: it ends"), "{}", refused.err);
 }
+
+/// A calendar with one event every day.
+fn every_day(hours: &str) -> String {
+    let event =
+        format!("BEGIN:VEVENT\r\nUID:1\r\nDTSTAMP:20200101T000000Z\r\n{hours}\r\nRRULE:FREQ=DAILY\r\nEND:VEVENT\r\n");
+    format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//x//EN\r\n{event}END:VCALENDAR\r\n")
+}
+
+#[test]
+fn calendars_and_hours_are_told_and_a_broken_calendar_is_a_problem() {
+    let scene = Scene::new();
+    let shifts = scene.write("shifts.ics", every_day("DTSTART:20200101T060000Z\r\nDTEND:20200101T140000Z"));
+    let config = format!(
+        "mode = \"armed\"\n[policy]\npoll = \"1 s\"\n[[calendar]]\npath = \"{}\"\nkind = \"shift\"\nuser = \"u001\"\n\
+         [[desktop]]\nname = \"vm002\"\nhours = \"Mon-Sun 08:00-17:00\"\n",
+        shifts.display()
+    );
+    let _daemon = start(scene.simulated(&config, DEMO_HOST).args(["--speed", "120"]));
+    let told = |desktop: &str, kind: &str| {
+        eventually(&format!("{desktop} is told of {kind}"), || {
+            scene.settle();
+            let listed = scene.headstart(&["hints", desktop, "--json"]).json();
+            let hint = listed.as_array().and_then(|all| all.iter().find(|hint| hint["kind"] == kind).cloned());
+            hint.ok_or_else(|| listed.to_string())
+        })
+    };
+    let from = told("vm001", "shift")["from"].as_str().expect("a time").to_owned();
+    assert!(from.contains("06:00:00"), "{from}");
+    let from = told("vm002", "hours")["from"].as_str().expect("a time").to_owned();
+    assert!(from.contains("08:00:00"), "{from}");
+    assert_eq!(scene.headstart(&["hints", "vm003", "--json"]).json(), json!([]), "nobody spoke of it");
+
+    scene.write("shifts.ics", "BEGIN:NONSENSE");
+    let problem = eventually("the broken calendar is a problem", || {
+        scene.settle();
+        let problems = scene.property("/host", "Host", "Problems").to_string();
+        if problems.contains("shifts.ics") { Ok(problems) } else { Err(problems) }
+    });
+    assert!(problem.contains("its last good reading stays in force"), "{problem}");
+    let listed = scene.headstart(&["hints", "vm001", "--json"]).json();
+    let taken_back = |hint: &Value| hint["from"] == hint["until"];
+    assert!(!listed.as_array().expect("a list").iter().any(taken_back), "nothing is taken back for that: {listed}");
+}
+
+#[test]
+fn a_desktop_belongs_to_a_group() {
+    let scene = Scene::new();
+    let _daemon = armed(&scene);
+    let said = scene.headstart(&["desktop", "set", "vm001", "group=design"]).ok();
+    assert!(said.contains("group=design"), "{said}");
+    let shown = scene.headstart(&["desktop", "show", "vm001", "--json"]).json();
+    assert_eq!((&shown["metadata"]["group"], &shown["effective"]["group"]), (&json!("design"), &json!("design")));
+    let refused = scene.headstart(&["desktop", "set", "vm001", &format!("group={}", "x".repeat(101))]);
+    assert!(refused.err.contains("is not valid: it is longer than 100 bytes"), "{}", refused.err);
+    scene.headstart(&["desktop", "set", "vm001", "group="]).ok();
+    let shown = scene.headstart(&["desktop", "show", "vm001", "--json"]).json();
+    assert_eq!(shown["metadata"]["group"], Value::Null);
+}

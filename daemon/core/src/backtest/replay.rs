@@ -206,8 +206,8 @@ impl Sink for Decider {
             if self.goal.is_some() && at + 1 == self.thresholds.len() {
                 let lead = if going_on { 0 } else { decision.lead() };
                 let lasts = decision.until - decision.wall + lead;
-                // Managed again from the login on, however long nobody came before.
-                let login = decision.entry.last_start.unix() + i64::from(offset);
+                // Managed again from the login on, however long nobody came before; and counted from where scoring begins.
+                let login = (decision.entry.last_start.unix() + i64::from(offset)).max(self.scored.0);
                 let since = self.counted[user].replace(decision.until).map_or(login, |counted| counted.max(login));
                 let idle = Span::seconds(if take { lasts } else { 0 });
                 self.kept.spent(decision.at, Span::seconds((decision.until - since).max(0)), idle);

@@ -77,7 +77,7 @@ impl Groups {
         seat.and_then(|seat| self.all.get(seat.group)).map(|group| group.usual[0].day)
     }
 
-    /// Somebody logs in. `clock` is that of whoever does; the last one's is the group's.
+    /// Somebody logs in. The group lives by the clock of whoever did first; in a trace, which knows offsets alone, by that of whoever did last.
     pub(crate) fn login(&mut self, seat: &mut Seat, at: Time, clock: &Clock) {
         let Some(group) = self.all.get_mut(seat.group) else { return };
         let member = *seat.member.get_or_insert_with(|| {
@@ -102,7 +102,7 @@ impl Groups {
 
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// Logins of all members, and the clock of whoever logged in last; none before the first.
+    /// Logins of all members, and the group's clock; none before the first.
     known: Option<Box<(Pattern, Clock)>>,
     /// Local day of the last login of each member.
     last: Vec<i64>,
@@ -144,14 +144,24 @@ impl Usual {
     fn between(&self, from: usize, until: usize) -> f32 {
         self.before[until.min(SLOTS)] - self.before[from.min(SLOTS)]
     }
+
+    /// What is to be expected of a slot, whatever the day has been like: as many have come as usually have.
+    fn expects(&self, slot: usize, members: usize) -> Seen {
+        let members = members as f32;
+        let rate = (self.between(slot, slot + 1) + 0.02) / (members + 1.0);
+        Seen { rate, members, came: self.between(0, slot).min(members), ..Seen::NOTHING }
+    }
 }
 
 impl Group {
     fn login(&mut self, member: usize, at: Time, clock: &Clock) {
         self.advance(at);
-        let wall = clock.wall(at);
-        let (pattern, last) = &mut **self.known.get_or_insert_with(|| Box::new((Pattern::new(wall), clock.clone())));
-        last.clone_from(clock);
+        let (pattern, of_group) =
+            &mut **self.known.get_or_insert_with(|| Box::new((Pattern::new(clock.wall(at)), clock.clone())));
+        if matches!(clock, Clock::Fixed(_)) {
+            of_group.clone_from(clock);
+        }
+        let wall = of_group.wall(at);
         pattern.login(wall);
         self.last[member] = self.last[member].max(pattern::day_of(wall));
         self.filled.get_or_insert(at.unix().div_euclid(SLOT) + 1);
@@ -183,18 +193,16 @@ impl Group {
         let ratio = |now: f32, usual: f32| ((now + 1.0) / (usual + 1.0)).ln().clamp(-2.5, 2.5);
         let just = slot.saturating_sub(NOW);
         let usual = &self.usual[0];
+        let came = self.last.iter().filter(|last| **last >= day).count() as f32;
+        let usually = usual.expects(slot, self.members);
         Seen {
             day: ratio(sum(&pattern.today[..slot]), usual.between(0, slot)),
             hour: ratio(sum(&pattern.today[just..slot]), usual.between(just, slot)),
-            came: self.last.iter().filter(|last| **last >= day).count() as f32,
-            ..self.usually(usual, slot)
+            // Whoever comes for the first time is counted among the members tomorrow.
+            members: usually.members.max(came),
+            came,
+            ..usually
         }
-    }
-
-    /// What is to be expected of a slot, and nothing of what the day has been like.
-    fn usually(&self, usual: &Usual, slot: usize) -> Seen {
-        let rate = (usual.between(slot, slot + 1) + 0.02) / (self.members as f32 + 1.0);
-        Seen { rate, members: self.members as f32, ..Seen::NOTHING }
     }
 
     fn at(&self, at: Time, now: Time) -> Seen {
@@ -202,13 +210,13 @@ impl Group {
         let (Some(filled), Some(known)) = (self.filled, &self.known) else { return Seen::NOTHING };
         let kept =
             |slot: i64| (slot < filled && slot + KEPT >= filled).then(|| self.seen.get(slot.rem_euclid(KEPT) as usize));
-        if slot <= now {
+        if slot <= now && slot < filled {
             return kept(slot).flatten().copied().unwrap_or(Seen::NOTHING);
         }
         let wall = known.1.wall(at);
         let (day, slot) = (pattern::day_of(wall), pattern::slot_of(wall));
         let Some(usual) = self.usual.iter().find(|usual| usual.day == day) else { return Seen::NOTHING };
-        self.usually(usual, slot)
+        usual.expects(slot, self.members)
     }
 }
 
@@ -222,7 +230,6 @@ mod tests {
 
     /// Monday, 8 March 2010, 00:00 UTC.
     const MONDAY: i64 = 1_268_006_400;
-    const UTC: Clock = Clock::Fixed(Offset::UTC);
 
     fn at(day: i64, hour: i64) -> Time {
         Time::from_unix(MONDAY + day * DAY + hour * 3600)
@@ -230,17 +237,18 @@ mod tests {
 
     #[test]
     fn a_group_is_known_by_what_its_members_do() {
+        let utc = Clock::Zone(jiff::tz::TimeZone::UTC);
         let mut groups = Groups::default();
         let name = GroupName::new("design").unwrap();
         let mut seats = [groups.seat(&name), groups.seat(&name), groups.seat(&name)];
         assert_eq!(groups.at(Some(seats[0]), at(0, 9), at(0, 9)), Seen::NOTHING, "nobody ever came");
         for day in (0..28).filter(|day| day % 7 < 5) {
             for seat in &mut seats {
-                groups.login(seat, at(day, 9), &UTC);
+                groups.login(seat, at(day, 9), &utc);
             }
         }
-        groups.login(&mut seats[0], at(28, 9), &UTC);
-        groups.login(&mut seats[1], at(28, 9) + Span::minutes(1), &UTC);
+        groups.login(&mut seats[0], at(28, 9), &utc);
+        groups.login(&mut seats[1], at(28, 9) + Span::minutes(1), &utc);
         groups.advance(at(28, 10));
         let seat = Some(seats[2]);
         let before = groups.at(seat, at(28, 9), at(28, 10));
@@ -254,10 +262,15 @@ mod tests {
         let after = groups.at(seat, at(28, 10), at(28, 10));
         assert!(after.came as u32 == 2 && after.rate < 0.05 && after.hour.abs() < 0.5, "{after:?}");
         let tomorrow = groups.at(seat, at(29, 9), at(28, 10));
-        assert!(tomorrow.rate > 0.15 && tomorrow.day == 0.0 && tomorrow.came == 0.0, "{tomorrow:?}");
+        assert!(tomorrow.rate > 0.15 && tomorrow.day == 0.0 && (0.5..=3.0).contains(&tomorrow.came), "{tomorrow:?}");
         let weekend = groups.at(seat, at(33, 9), at(28, 10));
         assert_eq!(weekend, Seen::NOTHING, "nobody asks so far ahead");
         assert_eq!(groups.at(None, at(29, 9), at(28, 10)), Seen::NOTHING);
+        let abroad = Clock::Zone(jiff::tz::TimeZone::fixed(Offset::constant(-5)));
+        let mut guest = groups.seat(&name);
+        groups.login(&mut guest, at(28, 22), &abroad);
+        groups.advance(at(28, 23));
+        assert_eq!(groups.at(seat, at(29, 9), at(28, 23)).rate.to_bits(), tomorrow.rate.to_bits(), "its clock stays");
         groups.advance(at(70, 0));
         assert_eq!(groups.at(seat, at(70, 0), at(70, 0)).members as u32, 0, "nobody came for weeks");
     }
