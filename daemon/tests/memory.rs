@@ -84,6 +84,27 @@ fn who_libvirt_is_silent_about_is_still_there() {
 }
 
 #[test]
+fn whoever_came_while_the_history_was_read_again_is_here() {
+    let mut play = Play::new(
+        "
+        gpu 3b mdev equal-size 24576
+          A-4Q 4096 x6
+        desktop vm1 cold A-4Q running
+        ",
+    );
+    play.round();
+    play.vm1().login = Login::Active { since: START + Span::minutes(1) };
+    let round = play.round();
+    assert_eq!(round.happened.len(), 1, "somebody comes");
+    let subject = round.desktops[&play.uuid()].subject.clone();
+    // What was read ends before that.
+    play.memory.learned_anew(History::new(FORGET));
+    let round = play.round();
+    assert_eq!(round.happened, [], "that was seen before");
+    assert!(round.forecast.subjects.contains_key(&subject), "and it is not forgotten");
+}
+
+#[test]
 fn a_request_ends_when_what_it_got_is_shut_off() {
     let mut play = Play::new(
         "

@@ -164,11 +164,15 @@ impl Memory {
     /// The history was read anew; wall clocks and groups are set again by the next round.
     pub fn learned_anew(&mut self, history: History) {
         self.history = history;
-        // On disk their sessions have no end yet; that they are still here was seen long ago.
-        for (uuid, _) in self.tracks.iter().filter(|(_, track)| track.login_since.is_some()) {
-            if let Some((subject, ..)) = self.told.get(uuid) {
-                self.history.still_here(subject);
+        // That they are here was seen, and is not seen anew. On disk their sessions have no end yet, and whoever came while it was read is
+        // not in what was read.
+        for (uuid, track) in &self.tracks {
+            let (Some(since), Some((subject, zone, _))) = (track.login_since, self.told.get(uuid)) else { continue };
+            if matches!(subject, Subject::Desktop(_)) {
+                self.history.set_clock(subject, Clock::Zone(zone.clone()));
+                self.history.session_started(subject, since, None);
             }
+            self.history.still_here(subject);
         }
         self.forecast = None;
         self.told.clear();

@@ -208,10 +208,9 @@ impl Group {
     fn at(&self, at: Time, now: Time) -> Seen {
         let (slot, now) = (at.unix().div_euclid(SLOT), now.unix().div_euclid(SLOT));
         let (Some(filled), Some(known)) = (self.filled, &self.known) else { return Seen::NOTHING };
-        let kept =
-            |slot: i64| (slot < filled && slot + KEPT >= filled).then(|| self.seen.get(slot.rem_euclid(KEPT) as usize));
         if slot <= now && slot < filled {
-            return kept(slot).flatten().copied().unwrap_or(Seen::NOTHING);
+            let kept = self.seen.get(slot.rem_euclid(KEPT) as usize).filter(|_| slot + KEPT >= filled);
+            return kept.copied().unwrap_or(Seen::NOTHING);
         }
         let wall = known.1.wall(at);
         let (day, slot) = (pattern::day_of(wall), pattern::slot_of(wall));
