@@ -6,6 +6,7 @@
 mod calendars;
 mod hooks;
 pub mod learning;
+mod lessons;
 pub mod memory;
 pub mod model_file;
 mod news;
@@ -17,9 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headstart_core::forecast::Model;
 use headstart_core::hint::Hint;
-use headstart_core::history::History;
 use headstart_core::id::{DesktopName, DomainUuid};
 use headstart_core::plan::Standing;
 use headstart_core::step::{Applied, Busy, FailureKind, Step, StepError};
@@ -28,7 +27,6 @@ use headstart_core::unit::{Span, Time};
 use jiff::civil;
 use jiff::tz::TimeZone;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::calendar::Reader;
@@ -42,6 +40,7 @@ use crate::systemd::Systemd;
 use calendars::Calendars;
 use hooks::Hooks;
 use learning::Subjects;
+use lessons::{Learned, Lessons};
 use memory::{Memory, Reported, Round, Settings};
 use news::{Change, News, Told};
 
@@ -106,36 +105,13 @@ struct InFlight {
     ended: bool,
 }
 
-/// What has to be learned once more.
-#[derive(Default)]
-struct Outdated {
-    history: bool,
-    model: bool,
-}
-
-/// What was learned off the loop.
-enum Learned {
-    /// The history was read anew; none: it could not be.
-    History(Option<Box<History>>),
-    /// The model was fitted; none: it stays as it is.
-    Model(Option<Box<Model>>),
-    /// Calendars were read.
-    Calendars(Box<calendars::Read>),
-}
-
 /// The loop.
 pub struct Reconcile {
     parts: Parts,
     memory: Memory,
     in_flight: Vec<InFlight>,
     done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
-    learned: (mpsc::UnboundedSender<Learned>, mpsc::UnboundedReceiver<Learned>),
-    fitting: bool,
-    /// What is read, or fitted, is of before: once more after it.
-    outdated: Outdated,
-    reading: bool,
-    /// The fit under way. It ends with the loop: its process reads the history, which is closed then.
-    fits: JoinSet<()>,
+    lessons: Lessons,
     next_fit: Time,
     holds: Vec<Hold>,
     next_cookie: u32,
@@ -171,11 +147,7 @@ impl Reconcile {
             memory,
             in_flight: Vec::new(),
             done: mpsc::unbounded_channel(),
-            learned: mpsc::unbounded_channel(),
-            fitting: false,
-            outdated: Outdated::default(),
-            reading: false,
-            fits: JoinSet::new(),
+            lessons: Lessons::new(),
             next_fit,
             holds: Vec::new(),
             next_cookie: 1,
@@ -368,7 +340,7 @@ impl Reconcile {
             tokio::select! {
                 biased;
                 done = self.done.1.recv() => break done.map_or(Wake::Deadline, Wake::Done),
-                learned = self.learned.1.recv() => break learned.map_or(Wake::Deadline, Wake::Learned),
+                learned = self.lessons.next() => break learned.map_or(Wake::Deadline, Wake::Learned),
                 message = self.parts.messages.recv() => break Wake::Message(message),
                 () = hooks::at(hook) => break Wake::Hooks,
                 // No wake-up: the loop waits on, and nothing is looked at.
@@ -397,7 +369,7 @@ impl Reconcile {
             let left = limit.saturating_sub(flight.since.elapsed());
             sleep = if virtual_clock { left } else { sleep.min(left) };
         }
-        if virtual_clock && self.fitting {
+        if virtual_clock && self.lessons.is_fitting() {
             // The model of the night is there before the morning, however fast the clock runs.
             sleep = Duration::from_secs(3600);
         }
@@ -435,7 +407,7 @@ impl Reconcile {
         if let Ok(done) = self.done.1.try_recv() {
             return Some(Wake::Done(done));
         }
-        if let Ok(learned) = self.learned.1.try_recv() {
+        if let Some(learned) = self.lessons.try_next() {
             return Some(Wake::Learned(learned));
         }
         match self.parts.messages.try_recv() {
@@ -523,11 +495,7 @@ impl Reconcile {
     /// Has the calendars read when they are due, and takes what they say that is new.
     fn read_calendars(&mut self, round: &Round) {
         if let Some(reading) = self.calendars.due(round.now, self.parts.poll, self.parts.store.path()) {
-            let sender = self.learned.0.clone();
-            tokio::task::spawn_blocking(move || {
-                // The receiver is gone only when the daemon ends.
-                let _ = sender.send(Learned::Calendars(Box::new(reading.read())));
-            });
+            self.lessons.read_calendars(reading);
         }
         // A look that did not show the domains says nothing of whose desktop is gone.
         if !round.observed.gaps.contains(&headstart_core::observed::Gap::Domains) {
@@ -572,72 +540,35 @@ impl Reconcile {
         self.kept = now;
     }
 
-    /// The history on disk has changed, or whose it is: read it again on a worker thread, and fit the model. One at a time: what comes
-    /// meanwhile, such as a group for one desktop after the other, is all in the next.
+    /// The history on disk has changed, or whose it is: read it again, and fit the model.
     fn learn_again(&mut self) {
-        self.outdated.model |= self.fitting;
+        let path = self.parts.store.path().to_path_buf();
+        self.lessons.read(path, self.memory.subjects.clone(), self.parts.clock.now());
         self.start_fit();
-        if std::mem::replace(&mut self.reading, true) {
-            self.outdated.history = true;
-            return;
-        }
-        let (path, subjects) = (self.parts.store.path().to_path_buf(), self.memory.subjects.clone());
-        let (now, sender) = (self.parts.clock.now(), self.learned.0.clone());
-        tokio::task::spawn_blocking(move || match learning::learn(&path, &subjects, now) {
-            Ok(history) => {
-                let _ = sender.send(Learned::History(Some(Box::new(history))));
-            }
-            Err(error) => {
-                tracing::error!("the history cannot be read again: {}", chain(&error));
-                let _ = sender.send(Learned::History(None));
-            }
-        });
     }
 
     fn start_fit(&mut self) {
-        if std::mem::replace(&mut self.fitting, true) {
-            return;
-        }
-        let (store, sender) = (self.parts.store.clone(), self.learned.0.clone());
-        let (subjects, now) = (self.memory.subjects.clone(), self.parts.clock.now());
-        let keep_at = self.parts.model_path.clone();
-        // The one before has ended.
-        self.fits.detach_all();
-        self.fits.spawn(async move {
-            store.flush().await;
-            let fitted = learning::fit(store.path().to_path_buf(), subjects, now).await;
-            if let Err(error) = &fitted {
-                tracing::info!("the model stays as it is: {}", chain(error));
-            }
-            let model = fitted.ok();
-            if let (Some(path), Some(model)) = (keep_at, &model)
-                && let Err(error) = model_file::keep(&path, model)
-            {
-                tracing::warn!("{}: the model cannot be kept: {error}", path.display());
-            }
-            let _ = sender.send(Learned::Model(model.map(Box::new)));
-        });
+        let (store, keep_at) = (self.parts.store.clone(), self.parts.model_path.clone());
+        self.lessons.fit(store, self.memory.subjects.clone(), self.parts.clock.now(), keep_at);
     }
 
     fn take_learned(&mut self, learned: Learned) {
         match learned {
             Learned::History(history) => {
-                self.reading = false;
                 if let Some(history) = history {
                     self.memory.learned_anew(*history);
                 }
-                if std::mem::take(&mut self.outdated.history) {
+                if self.lessons.has_read() {
                     self.learn_again();
                 }
             }
             Learned::Calendars(read) => self.calendars.take(*read),
             Learned::Model(model) => {
-                self.fitting = false;
                 if let Some(model) = model {
                     tracing::info!("forecast: {}", model.summary());
                     self.memory.fitted_anew(*model);
                 }
-                if std::mem::take(&mut self.outdated.model) {
+                if self.lessons.has_fitted() {
                     self.start_fit();
                 }
             }
