@@ -1,12 +1,12 @@
 //! The one message to headstartd.
 
+use std::io::ErrorKind;
 use std::time::Instant;
 
-use zbus::fdo;
 use zbus::message::{Flags, Message};
-use zruntime::SharedRuntime;
+use zbus::{Address, fdo};
 
-use crate::Concern;
+use crate::{Concern, bus};
 
 const NAME: &str = "org.headstart1";
 const PATH: &str = "/org/headstart1";
@@ -43,27 +43,21 @@ pub(crate) fn get(
     deadline: Instant,
 ) -> Result<Answer, String> {
     let body = (domain, operation, suboperation, extra, if concern == Concern::Tell { "" } else { xml });
-    let asked = async {
-        let builder = match std::env::var(BUS).ok().as_deref() {
-            None | Some("system") => zbus::connection::Builder::system(),
-            Some("session") => zbus::connection::Builder::session(),
-            Some(address) => zbus::connection::Builder::address(address),
+    let asked = || {
+        let address = match std::env::var(BUS).ok().as_deref() {
+            None | Some("system") => Address::system()?,
+            Some("session") => Address::session()?,
+            Some(address) => address.parse()?,
         };
-        let connection = builder.build().await?;
+        let message = Message::method_call(PATH, METHOD).destination(NAME).interface(INTERFACE);
         if concern == Concern::Tell {
-            let message = Message::method_call(PATH, METHOD).destination(NAME).interface(INTERFACE);
-            connection.send(&message.with_flags(Flags::NO_REPLY_EXPECTED).build(&body)?).await?;
+            bus::tell(&address, &message.with_flags(Flags::NO_REPLY_EXPECTED).build(&body)?, deadline)?;
             return Ok(Answer::go_on());
         }
-        let reply = connection.call_method(Some(NAME), PATH, Some(INTERFACE), METHOD, &body).await?;
-        let (allowed, note, xml) = reply.body().deserialize()?;
+        let (allowed, note, xml) = bus::call(&address, &message.build(&body)?, deadline)?.body().deserialize()?;
         Ok(Answer { allowed, note, xml })
     };
-    zbus::block_on(async {
-        // The one that runs this, and the connection.
-        let runtime = SharedRuntime::current().map_err(|why| format!("it has no clock: {why}"))?;
-        runtime.timeout_at(deadline, asked).await.map_err(|_| crate::late())?.map_err(explain)
-    })
+    asked().map_err(explain)
 }
 
 /// What an error of the bus means.
@@ -78,6 +72,8 @@ fn explain(error: zbus::Error) -> String {
             }
             error => format!("headstartd could not be asked: {error}"),
         },
+        zbus::Error::InputOutput(error) if error.kind() == ErrorKind::TimedOut => crate::late(),
+        zbus::Error::InputOutput(error) => format!("headstartd could not be asked: {error}"),
         zbus::Error::MethodError(_, Some(why), _) => format!("headstartd says: {why}"),
         error => format!("headstartd could not be asked: {error}"),
     }

@@ -35,7 +35,7 @@ pub(crate) fn read(deadline: Instant) -> Result<String, String> {
         }
         match rustix::io::read(stdin, &mut chunk) {
             Ok(0) => break,
-            Ok(n) => xml.extend(chunk.iter().take(n)),
+            Ok(n) => xml.extend_from_slice(chunk.get(..n).unwrap_or_default()),
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(why) => return Err(format!("its XML cannot be read from standard input: {why}")),
         }

@@ -7,6 +7,7 @@
 //! libvirt, neither called (it waits for us) nor linked (25 ms at every start).
 
 mod answer;
+mod bus;
 mod input;
 
 use std::io::Write;

@@ -1,8 +1,12 @@
 //! Whatever goes wrong: exit status 0, nothing on standard output, a line for libvirt's log, within two seconds.
 
-use std::os::unix::net::UnixListener;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
 use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 
 use super::run::{NAMESPACE, command, domain, goes_on, hook, hostdev, run, run_with};
 use crate::scene::{Scene, run as plain_run};
@@ -122,6 +126,71 @@ fn nobody_is_waited_for_longer_than_two_seconds() {
     goes_on(&ran, want);
     assert!(took < IN_TIME, "{took:?}");
     drop(silent);
+    // A bus that has no room for one more to wait.
+    let full = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    let path = scene.path("full");
+    bind(full.as_raw_fd(), &UnixAddr::new(&path).expect("a short path")).expect("our own folder");
+    listen(&full, Backlog::new(0).expect("none")).expect("it listens");
+    let _waits = UnixStream::connect(&path).expect("one may wait");
+    let address = format!("unix:path={}", path.display());
+    let (ran, took) = run_with(command(&scene, &arguments).env("HEADSTART_BUS", address), input());
+    goes_on(&ran, want);
+    assert!(took < IN_TIME, "{took:?}");
+}
+
+#[test]
+fn what_is_no_bus_or_lets_nobody_in_is_named() {
+    let scene = Scene::new();
+    let xml = domain("vm1", UUID, &hostdev(MDEV));
+    let said = |why: &str| format!("headstart-qemu-hook: vm1: prepare: headstartd could not be asked: {why}");
+    for (at, (answer, why)) in [
+        (
+            &b"REJECTED EXTERNAL\r\n"[..],
+            "D-Bus handshake failed: the bus lets us not in: REJECTED EXTERNAL; it goes on",
+        ),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n",
+            "D-Bus handshake failed: the bus lets us not in: HTTP/1.1 400 Bad Request; it goes on",
+        ),
+        (&[b'x'; 4000], "D-Bus handshake failed: what answers is no message bus; it goes on"),
+        (b"OK 0123456789abcdef0123456789abcdef\r\nbut then no message of D-Bus", ""),
+        (b"OK 0123", "the bus hung up; it goes on"),
+        (b"", "the bus hung up; it goes on"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = scene.path(&format!("bus{at}"));
+        let listener = UnixListener::bind(&path).expect("our own folder");
+        let bus = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("it comes");
+            let mut greeting = [0; 4096];
+            // All of it is read: unread bytes would turn the end of the connection into an error of its own.
+            let read = stream.read(&mut greeting).expect("it greets");
+            stream.write_all(answer).expect("it listens");
+            greeting.get(..read).expect("so many").starts_with(b"\0AUTH EXTERNAL ")
+        });
+        let address = format!("unix:path={}", path.display());
+        let mut command = command(&scene, &["vm1", "prepare", "begin", "-"]);
+        let ran = run(command.env("HEADSTART_BUS", address), xml.as_bytes());
+        assert!(ran.code == Some(0) && ran.out.is_empty() && ran.err.starts_with(&said(why)), "{answer:?}: {ran:?}");
+        assert!(bus.join().expect("it does not panic"));
+    }
+}
+
+#[test]
+fn addresses_that_are_no_socket_are_named() {
+    let scene = Scene::new();
+    let xml = domain("vm1", UUID, &hostdev(MDEV));
+    for (address, why) in [
+        ("tcp:host=127.0.0.1,port=1", "tcp:host=127.0.0.1,port=1 is no Unix socket; it goes on"),
+        ("unix:dir=/tmp", "unix:dir=/tmp is where a bus would listen, not where one does; it goes on"),
+        ("nonsense", ""),
+    ] {
+        let mut command = command(&scene, &["vm1", "prepare", "begin", "-"]);
+        let ran = run(command.env("HEADSTART_BUS", address), xml.as_bytes());
+        assert!(ran.code == Some(0) && ran.out.is_empty() && ran.err.contains(why), "{ran:?}");
+    }
 }
 
 #[tokio::test]
