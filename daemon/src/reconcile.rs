@@ -201,8 +201,9 @@ impl Reconcile {
             tracing::trace!(again, "next round");
             self.keep_wishes();
             self.settle_hooks(&round);
-            // Whoever has an answer now gets it before the next look keeps this thread busy: libvirt waits.
+            // Whoever has an answer now gets it first.
             tokio::task::yield_now().await;
+            self.hooks.let_answers_leave().await;
             last = Some(round);
         }
     }

@@ -27,6 +27,9 @@ use crate::status::Mode;
 /// The hook itself gives up after 2 s; this leaves time for the way back.
 const DEADLINE: Duration = Duration::from_millis(1500);
 
+/// How long the next look waits for an answer to reach libvirt: on a busy host each would keep the other from a core.
+const ON_ITS_WAY: Duration = Duration::from_millis(1);
+
 /// A question without an answer yet.
 struct Pending {
     question: Question,
@@ -46,9 +49,18 @@ pub(super) struct Hooks {
     pending: Vec<Pending>,
     /// Steps that ended well and that no look has shown yet.
     made: Vec<Step>,
+    /// One has been answered, and nothing waited since.
+    answered: bool,
 }
 
 impl Hooks {
+    /// Lets answers leave before this thread is busy: libvirt waits.
+    pub(super) async fn let_answers_leave(&mut self) {
+        if std::mem::take(&mut self.answered) {
+            tokio::time::sleep(ON_ITS_WAY).await;
+        }
+    }
+
     /// When the first of them must be answered.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.pending.iter().map(|pending| pending.deadline).min()
@@ -143,6 +155,7 @@ impl Reconcile {
                     let word = if told.allowed { "go on" } else { "no" };
                     tracing::debug!("{}: the hook is told: {word}: {}", pending.question.domain.name, told.note);
                     let _ = pending.reply.send(told);
+                    self.hooks.answered = true;
                 }
                 None => self.hooks.pending.push(pending),
             }
