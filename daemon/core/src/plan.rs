@@ -11,7 +11,7 @@ mod room;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub(crate) use contest::HELD_COUNTS;
+pub(crate) use contest::LEAST_GAIN;
 use contest::{Contender, Rank, Right, WAITING, victims};
 pub use reason::Reason;
 use room::{Placed, Room, Standings};

@@ -1,9 +1,10 @@
 //! The replay with a fixed number of GPUs that all users share.
 //!
 //! In real time, by the planner's rules with `keep-spare`: there is no budget but the GPUs. Every quarter hour those that no session
-//! holds stay with whoever has them until somebody wants one who is not served by a free one: somebody half as likely again to come, or anybody
-//! likely enough where the holder is not. Released in between, a user keeps the GPU. A login without its own GPU takes a free one, else the one held for the least likely; if all are
-//! in use it waits until one is free, or to the end of its session. Those who wait come first.
+//! holds stay with whoever has them until somebody wants one who is not served by a free one: somebody so much likelier to come that it is
+//! worth the attach, or anybody likely enough where the holder is not. Released in between, a user keeps the GPU. A login without its
+//! own GPU takes a free one, else the one held for the least likely; if all are in use it waits until one is free, or to the end of its
+//! session. Those who wait come first.
 
 use super::baseline::{self, by_idle};
 use super::episode::Episodes;
@@ -14,7 +15,7 @@ use super::score::Tally;
 use super::{LEAD, Options};
 use crate::forecast::LEAST_LEFT;
 use crate::history::GRACE;
-use crate::plan::HELD_COUNTS;
+use crate::plan::LEAST_GAIN;
 use crate::policy::RELEASE_SHARE;
 
 /// Seconds of a slot.
@@ -257,7 +258,7 @@ impl<'a> Pool<'a> {
         holders.sort_by(by_score);
         for (score, user) in wanted {
             if self.used >= self.gpus {
-                let counts = |held: f64| if held >= self.take * RELEASE_SHARE { held * HELD_COUNTS } else { 0.0 };
+                let counts = |held: f64| if held >= self.take * RELEASE_SHARE { held + LEAST_GAIN } else { 0.0 };
                 let Some((_, least)) = holders.pop_if(|(held, _)| counts(*held) < score) else { break };
                 self.let_go(at, least);
             }

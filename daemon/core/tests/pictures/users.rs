@@ -78,7 +78,7 @@ fn higher_priority_waits_for_lower_reservations_in_their_minimum_hold() {
 }
 
 #[test]
-fn a_likelier_login_outranks_only_by_half_as_much_again() {
+fn a_hardly_likelier_login_does_not_outrank() {
     check(
         r"
         gpu 3b vfio-variant equal-size 8192 vfs=8
@@ -87,7 +87,7 @@ fn a_likelier_login_outranks_only_by_half_as_much_again() {
           + 3b.2 A-4Q
         desktop a cold A-4Q off p=20% has=3b.1 held=60m
         desktop b cold A-4Q off p=30% has=3b.2 held=60m
-        desktop c cold A-4Q off p=29%
+        desktop c cold A-4Q off p=20.3%
         ",
         &expect![[r"
             a: reserved -> 3b A-4Q
@@ -161,7 +161,7 @@ fn what_is_spare_stays_until_anybody_wants_the_room() {
 }
 
 #[test]
-fn a_much_likelier_login_outranks() {
+fn a_likelier_login_outranks() {
     check_rounds(
         r"
         gpu 3b vfio-variant equal-size 8192 vfs=8
@@ -170,7 +170,7 @@ fn a_much_likelier_login_outranks() {
           + 3b.2 A-4Q
         desktop a cold A-4Q off p=20% has=3b.1 held=60m
         desktop b cold A-4Q off p=30% has=3b.2 held=60m
-        desktop c cold A-4Q off p=31%
+        desktop c cold A-4Q off p=21%
         ",
         &expect![[r"
             a: outranked
