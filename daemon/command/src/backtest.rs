@@ -11,6 +11,7 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use headstart_core::backtest::result::{BacktestResult, Point};
 use headstart_core::backtest::{self, Options, Outcome};
+use headstart_core::forecast::Topic;
 use headstart_core::hint::Kind;
 use headstart_core::policy::Goal;
 use headstart_core::unit::{Probability, Span};
@@ -35,6 +36,10 @@ pub(crate) struct BacktestArgs {
     /// Which department or role a user belongs to, `user,group`, plain or gzip
     #[arg(long, value_name = "FILE")]
     groups: Option<PathBuf>,
+    /// Tell the model nothing of this, to see what it is worth: habit, attendance, today, since (the last logout), others, group,
+    /// calendar or hints; may be given more than once
+    #[arg(long, value_name = "TOPIC")]
+    without: Vec<Topic>,
     /// Share this many GPUs among all users [default: as many as wanted]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     gpus: Option<u32>,
@@ -44,6 +49,9 @@ pub(crate) struct BacktestArgs {
     /// Write the reliability diagram alone, one SVG picture
     #[arg(long, value_name = "FILE")]
     reliability: Option<PathBuf>,
+    /// Write the trade-off of all policies alone, one SVG picture
+    #[arg(long, value_name = "FILE")]
+    trade_off: Option<PathBuf>,
     /// Write every interval in which a GPU was held for somebody not logged in, `user,start,end`; needs --threshold, --idle-budget or
     /// --target-hit-rate
     #[arg(long, value_name = "FILE", requires = "decided")]
@@ -105,6 +113,7 @@ pub(crate) fn run(args: &BacktestArgs, json: bool) -> Result<()> {
         gpus: args.gpus,
         hints,
         groups: args.groups.as_deref().map(trace_file::read_groups).transpose()?.unwrap_or_default(),
+        without: args.without.clone(),
         refit: Span::days(i64::from(args.refit_days)),
         on_demand_wait: Span::seconds(i64::from(args.on_demand_wait)),
         sample: args.sample.map(|n| n as usize),
@@ -129,6 +138,9 @@ pub(crate) fn run(args: &BacktestArgs, json: bool) -> Result<()> {
     }
     if let Some(path) = &args.reliability {
         write_file(path, |out| crate::report::write_reliability(&outcome.result, out))?;
+    }
+    if let Some(path) = &args.trade_off {
+        write_file(path, |out| crate::report::write_trade_off(&outcome.result, out))?;
     }
     let mut out = std::io::stdout().lock();
     let printed = if json {

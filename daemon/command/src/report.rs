@@ -40,8 +40,24 @@ pub(crate) fn write_reliability(result: &BacktestResult, out: &mut dyn Write) ->
         result.reliability.iter().any(|bin| bin.n > 0),
         "no forecast was scored, so there is nothing to draw"
     );
+    write_picture(reliability::picture, result, out)
+}
+
+/// The same of the trade-off of all policies.
+///
+/// # Errors
+/// Writing failed.
+pub(crate) fn write_trade_off(result: &BacktestResult, out: &mut dyn Write) -> anyhow::Result<()> {
+    write_picture(tradeoff::picture, result, out)
+}
+
+fn write_picture(
+    draw: fn(&mut String, &BacktestResult) -> fmt::Result,
+    result: &BacktestResult,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let mut picture = String::new();
-    reliability::picture(&mut picture, result).context("cannot compose the picture")?;
+    draw(&mut picture, result).context("cannot compose the picture")?;
     out.write_all(picture.as_bytes()).context("cannot write the picture")
 }
 

@@ -33,6 +33,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::Offset;
 
+use crate::forecast::Topic;
 use crate::hint;
 use crate::id::{GroupName, UserName};
 use crate::policy::{Goal, Policy, READY_BEFORE};
@@ -59,6 +60,8 @@ pub struct Options {
     pub hints: Vec<hint::Row>,
     /// Which group a user belongs to.
     pub groups: BTreeMap<UserName, GroupName>,
+    /// Of these the model is told nothing.
+    pub without: Vec<Topic>,
     /// How often the model is refitted.
     pub refit: Span,
     /// How long a login waits for a GPU that is made on demand.
@@ -82,6 +85,7 @@ impl Options {
             gpus: None,
             hints: Vec::new(),
             groups: BTreeMap::new(),
+            without: Vec::new(),
             refit: Span::days(7),
             on_demand_wait: Span::minutes(1),
             sample: None,

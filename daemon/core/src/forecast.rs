@@ -24,6 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use explain::explain;
+pub use feature::{BadTopic, Topic};
 pub use learner::TrainError;
 pub use model::{MODEL_VERSION, Model};
 pub use price::Price;

@@ -4,8 +4,11 @@ use std::fmt::{self, Write};
 
 use headstart_core::backtest::result::{BacktestResult, ReliabilityBin};
 
-use super::svg::{Escaped, Px, Scale, Spread, percent, short_count, thousands};
+use super::svg::{self, Px, Scale, Spread, percent, short_count, thousands};
 
+/// In words, for whoever does not see it.
+const DESCRIPTION: &str = "Forecast probability across, share that came true upwards. Marks on the diagonal are forecasts that hold what \
+                           they promise.";
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 440.0;
 const LEFT: f64 = 62.0;
@@ -16,33 +19,18 @@ const BOTTOM: f64 = 330.0;
 /// Draws the diagram, and under it how many forecasts each mark stands for.
 pub(super) fn chart(out: &mut String, bins: &[ReliabilityBin]) -> fmt::Result {
     write!(out, "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">")?;
-    out.write_str("<title>Reliability of the forecasts</title>")?;
-    describe(out, " The table below has the numbers.")?;
+    write!(
+        out,
+        "<title>Reliability of the forecasts</title><desc>{DESCRIPTION} The table below has the numbers.</desc>"
+    )?;
     draw(out, bins)?;
     out.write_str("</svg>")
 }
 
-/// The same as a file of its own, with the styles and a ground to stand on.
+/// The same as a file of its own.
 pub(super) fn picture(out: &mut String, result: &BacktestResult) -> fmt::Result {
-    write!(
-        out,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">"
-    )?;
-    write!(out, "<title>Reliability of the forecasts, {}</title>", Escaped(&result.trace))?;
-    describe(out, "")?;
-    write!(
-        out,
-        "<style>\n{}svg {{ font-family: system-ui, -apple-system, \"Segoe UI\", \"DejaVu Sans\", sans-serif; }}\n.ground {{ fill: var(--surface); }}\n</style>",
-        include_str!("chart.css")
-    )?;
-    write!(out, "<rect class=\"ground\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"10\"/>")?;
-    draw(out, &result.reliability)?;
-    out.write_str("</svg>\n")
-}
-
-fn describe(out: &mut String, more: &str) -> fmt::Result {
-    out.write_str("<desc>Forecast probability across, share that came true upwards. ")?;
-    write!(out, "Marks on the diagonal are forecasts that hold what they promise.{more}</desc>")
+    let title = format!("Reliability of the forecasts, {}", result.trace);
+    svg::picture(out, (WIDTH, HEIGHT), &title, DESCRIPTION, |out| draw(out, &result.reliability))
 }
 
 fn draw(out: &mut String, bins: &[ReliabilityBin]) -> fmt::Result {

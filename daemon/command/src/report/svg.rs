@@ -3,7 +3,7 @@
 //! Own code rather than a plotting crate: colours must be CSS custom properties so that dark mode and print recolour them, labels
 //! stand beside their lines, and every mark carries a `<title>`. With a crate each of these is a text replacement afterwards.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use headstart_core::unit::Time;
 use jiff::civil::DateTime;
@@ -147,6 +147,29 @@ pub(super) fn wall_clock(time: Time) -> DateTime {
 /// `5 Jan 2026`.
 pub(super) fn date(time: Time) -> String {
     wall_clock(time).strftime("%-d %b %Y").to_string()
+}
+
+/// A picture as a file of its own, with the styles and a ground to stand on: light or dark as its reader has it.
+pub(super) fn picture(
+    out: &mut String,
+    (width, height): (f64, f64),
+    title: &str,
+    description: &str,
+    draw: impl FnOnce(&mut String) -> fmt::Result,
+) -> fmt::Result {
+    write!(
+        out,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">"
+    )?;
+    write!(out, "<title>{}</title><desc>{}</desc>", Escaped(title), Escaped(description))?;
+    write!(
+        out,
+        "<style>\n{}svg {{ font-family: system-ui, -apple-system, \"Segoe UI\", \"DejaVu Sans\", sans-serif; }}\n.ground {{ fill: var(--surface); }}\n</style>",
+        include_str!("chart.css")
+    )?;
+    write!(out, "<rect class=\"ground\" width=\"{width}\" height=\"{height}\" rx=\"10\"/>")?;
+    draw(out)?;
+    out.write_str("</svg>\n")
 }
 
 #[cfg(test)]

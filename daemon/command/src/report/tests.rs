@@ -174,25 +174,45 @@ fn a_usual_result_is_told_and_drawn() {
     }
 }
 
-#[test]
-fn the_reliability_diagram_stands_alone() {
-    let mut result = sample();
-    result.trace = "<a&b>.csv".to_owned();
-    let mut bytes = Vec::new();
-    write_reliability(&result, &mut bytes).unwrap();
-    let picture = String::from_utf8(bytes).unwrap();
+/// A picture that needs no page around it: how many elements of each class.
+#[track_caller]
+fn standing_alone(picture: Vec<u8>) -> impl Fn(&str) -> usize {
+    let picture = String::from_utf8(picture).unwrap();
     let document = roxmltree::Document::parse(&picture).unwrap();
     let root = document.root_element();
     assert_eq!(root.tag_name().namespace(), Some("http://www.w3.org/2000/svg"));
     assert_eq!(root.children().find(|n| n.has_tag_name("title")).unwrap().text().unwrap().matches("<a&b>").count(), 1);
-    let of = |class: &str| document.descendants().filter(|n| n.attribute("class") == Some(class)).count();
-    assert_eq!((of("dot"), of("ground")), (10, 1));
     // Every colour that it uses is defined in it, for light and dark.
     for name in picture.split("var(").skip(1).map(|rest| rest.split(')').next().unwrap()) {
         assert!(picture.matches(&format!("{name}: #")).count() >= 2, "{name}");
     }
+    let classes: Vec<String> =
+        document.descendants().filter_map(|node| node.attribute("class")).map(str::to_owned).collect();
+    move |class| classes.iter().filter(|of| *of == class).count()
+}
+
+#[test]
+fn the_reliability_diagram_stands_alone() {
+    let mut result = sample();
+    result.trace = "<a&b>.csv".to_owned();
+    let mut picture = Vec::new();
+    write_reliability(&result, &mut picture).unwrap();
+    let of = standing_alone(picture);
+    assert_eq!((of("dot"), of("ground")), (10, 1));
     result.reliability.clear();
     assert!(write_reliability(&result, &mut Vec::new()).unwrap_err().to_string().starts_with("no forecast was scored"));
+}
+
+#[test]
+fn the_trade_off_stands_alone() {
+    let mut result = sample();
+    result.trace = "<a&b>.csv".to_owned();
+    let mut picture = Vec::new();
+    write_trade_off(&result, &mut picture).unwrap();
+    assert!(result.policies.iter().all(|policy| String::from_utf8_lossy(&picture).contains(&policy.name)));
+    let of = standing_alone(picture);
+    assert_eq!(of("ground"), 1);
+    assert!(of("line") > 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use headstart_core::backtest::result::{BacktestResult, Point};
 
-use super::svg::{Escaped, Px, Scale, Spread, number, percent};
+use super::svg::{self, Escaped, Px, Scale, Spread, number, percent};
 
 /// Colours of the baselines in the style sheet; more policies start over.
 const N_COLOURS: usize = 9;
@@ -24,19 +24,33 @@ const DIRECTIONS: [(f64, f64); 10] = [
     (-1.0, 0.35),
 ];
 
+/// In words, for whoever does not see it.
+const DESCRIPTION: &str = "One line or mark for each policy. Up and to the left is better.";
+/// How large it is as a file of its own.
+const SIZE: (f64, f64) = (1100.0, 500.0);
+
 /// Draws the chart `width` by `height` user units large; `class` decides when the page shows it.
 pub(super) fn chart(out: &mut String, result: &BacktestResult, width: f64, height: f64, class: &str) -> fmt::Result {
+    write!(out, "<svg class=\"chart {class}\" viewBox=\"0 0 {} {}\" role=\"img\">", Px(width), Px(height))?;
+    out.write_str("<title>Trade-off: GPU ready at login against idle GPU-hours</title>")?;
+    write!(out, "<desc>{DESCRIPTION} The table below has the numbers.</desc>")?;
+    draw(out, result, width, height)?;
+    out.write_str("</svg>")
+}
+
+/// The same as a file of its own.
+pub(super) fn picture(out: &mut String, result: &BacktestResult) -> fmt::Result {
+    let title = format!("GPU ready at login against idle GPU-hours, {}", result.trace);
+    svg::picture(out, SIZE, &title, DESCRIPTION, |out| draw(out, result, SIZE.0, SIZE.1))
+}
+
+fn draw(out: &mut String, result: &BacktestResult, width: f64, height: f64) -> fmt::Result {
     let plot = Area { left: 48.0, top: 12.0, right: width - 14.0, bottom: height - 46.0 };
     let most = result.policies.iter().flat_map(|policy| &policy.points).map(|p| p.idle_gpu_hours_per_user_day);
     let most = most.filter(|hours| hours.is_finite()).fold(1.0, f64::max) * 1.05;
     let x = Scale { spread: Spread::SquareRoot, values: (0.0, most), px: (plot.left + 12.0, plot.right) };
     let y = Scale { spread: Spread::Linear, values: (0.0, 1.0), px: (plot.bottom - 16.0, plot.top + 6.0) };
 
-    write!(out, "<svg class=\"chart {class}\" viewBox=\"0 0 {} {}\" role=\"img\">", Px(width), Px(height))?;
-    out.write_str("<title>Trade-off: GPU ready at login against idle GPU-hours</title>")?;
-    out.write_str(
-        "<desc>One line or mark for each policy. Up and to the left is better. The table below has the numbers.</desc>",
-    )?;
     axes(out, plot, x, y)?;
 
     let series: Vec<Series> = result
@@ -58,7 +72,7 @@ pub(super) fn chart(out: &mut String, result: &BacktestResult, width: f64, heigh
     if let Some(first) = series.first() {
         labels.place_thresholds(out, first)?;
     }
-    out.write_str("</svg>")
+    Ok(())
 }
 
 /// A rectangle in user units.

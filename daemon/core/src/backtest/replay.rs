@@ -62,6 +62,7 @@ pub(crate) fn run(
         .collect();
     let mut walk = Walk::new(Span::seconds(FORGET));
     let mut decider = Decider::new(episodes, thresholds, options.goal, options.gpus.is_some());
+    decider.learner.hide(&options.without);
     let mut boundary = Time::from_unix(episodes.t0 - EASTERNMOST) - REHEARSAL;
     let end = episodes.sessions.last().map_or(boundary, |last| last.start.max(last.end))
         + Span::seconds(FORGET + EASTERNMOST);

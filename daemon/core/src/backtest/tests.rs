@@ -262,6 +262,29 @@ fn a_group_that_comes_together_is_foreseen_together() {
     assert!((with - without).abs() < 0.05, "{with:.3} instead of {without:.3}");
 }
 
+#[test]
+fn what_it_is_not_told_it_does_not_use() {
+    let (rows, groups) = two_groups();
+    let replay = |groups: &BTreeMap<UserName, GroupName>, without: &[Topic]| {
+        run(&rows, &Options { groups: groups.clone(), without: without.to_vec(), ..options(0.04) }, &mut |_| {})
+            .unwrap()
+    };
+    let (none, all) = (replay(&BTreeMap::new(), &[]), replay(&groups, &[]));
+    assert_ne!(all.reservations, none.reservations);
+    // As if there were no groups.
+    assert_eq!(replay(&groups, &[Topic::Group]).reservations, none.reservations);
+    // And without anything else it knows the hours of the day, and nothing of people.
+    let hits = |outcome: &Outcome| hit_at(&outcome.result.policies[0].points, 0.5).unwrap();
+    let blind: Vec<Topic> = Topic::ALL.into_iter().filter(|topic| *topic != Topic::Calendar).collect();
+    let (blind, none) = (hits(&replay(&groups, &blind)), hits(&none));
+    assert!(blind < none - 0.1, "{blind:.3} instead of {none:.3}");
+    let bad = "weather".parse::<Topic>().unwrap_err().to_string();
+    assert_eq!(
+        bad,
+        "there is no topic \"weather\"; there are habit, attendance, today, since, others, group, calendar, hints"
+    );
+}
+
 /// Hit rate at half an idle hour, with these hints.
 fn hits(rows: &[Row], hints: Vec<hint::Row>) -> f64 {
     let outcome = run(rows, &Options { hints, ..options(0.04) }, &mut |_| {}).unwrap();

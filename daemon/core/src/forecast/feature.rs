@@ -5,6 +5,8 @@
 pub(crate) mod hint;
 mod tree;
 
+use std::str::FromStr;
+
 use super::scan::{LANES, Lane};
 use crate::history::Entry;
 use crate::history::activity::Compared;
@@ -12,9 +14,9 @@ use crate::history::group::Seen;
 use crate::history::pattern::{self, BLOCK, NONE, Pattern, RETURNS, SLOTS};
 use crate::unit::Time;
 
-/// What a feature speaks of, for explanations.
+/// What a feature speaks of: for explanations, and to try what it is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Topic {
+pub enum Topic {
     /// How often the subject logs in at this time of the day and week.
     Habit,
     /// How often the subject comes at all on such days.
@@ -31,6 +33,50 @@ pub(crate) enum Topic {
     Calendar,
     /// What was told of it.
     Hints,
+}
+
+impl Topic {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Habit,
+        Self::Attendance,
+        Self::Today,
+        Self::Since,
+        Self::Others,
+        Self::Group,
+        Self::Calendar,
+        Self::Hints,
+    ];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Habit => "habit",
+            Self::Attendance => "attendance",
+            Self::Today => "today",
+            Self::Since => "since",
+            Self::Others => "others",
+            Self::Group => "group",
+            Self::Calendar => "calendar",
+            Self::Hints => "hints",
+        }
+    }
+}
+
+/// No topic has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no topic {0:?}; there are {names}", names = Topic::ALL.map(Topic::as_str).join(", "))]
+pub struct BadTopic(String);
+
+impl FromStr for Topic {
+    type Err = BadTopic;
+
+    fn from_str(text: &str) -> Result<Self, BadTopic> {
+        Self::ALL
+            .into_iter()
+            .find(|topic| topic.as_str() == text)
+            .ok_or_else(|| BadTopic(text.chars().take(40).collect()))
+    }
 }
 
 /// Knots of the time since the last logout, minutes.
@@ -455,6 +501,18 @@ pub(crate) fn topics() -> Vec<Topic> {
     tree::put(&profile, &moment, &mut topics);
     assert_eq!(topics.len(), FEATURES, "every feature has its place");
     topics
+}
+
+/// The columns that speak of these topics. How much of a slot is left is no signal, and never among them.
+pub(crate) fn columns_of(without: &[Topic]) -> Vec<usize> {
+    let signal = |column: &usize| *column != LEFT && *column != LINEAR - 1;
+    topics()
+        .iter()
+        .enumerate()
+        .filter(|(_, topic)| without.contains(topic))
+        .map(|(column, _)| column)
+        .filter(signal)
+        .collect()
 }
 
 #[inline]

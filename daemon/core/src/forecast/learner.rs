@@ -5,7 +5,7 @@
 
 use super::blend::{Blend, Noted, REMEMBERED, Said};
 use super::boost;
-use super::feature::{FEATURES, LINEAR, Row};
+use super::feature::{self, FEATURES, LINEAR, Row, Topic};
 use super::forest::LEAVES;
 use super::linear;
 use super::model::{Fitted, Model};
@@ -54,6 +54,8 @@ pub(crate) struct Learner {
     /// From when on decisions go into the price list.
     priced_from: Option<Time>,
     row: Row,
+    /// Columns of which it is told nothing.
+    hidden: Vec<usize>,
 }
 
 impl Learner {
@@ -66,7 +68,13 @@ impl Learner {
             ledger: Ledger::default(),
             priced_from: None,
             row: [0.0; FEATURES],
+            hidden: Vec::new(),
         }
+    }
+
+    /// It is told nothing of these topics, to see what they are worth.
+    pub(crate) fn hide(&mut self, topics: &[Topic]) {
+        self.hidden = feature::columns_of(topics);
     }
 
     /// What is decided from `from` on goes into the price list.
@@ -90,10 +98,13 @@ impl Learner {
         if self.skips(at, login, hash) {
             return None;
         }
+        let hide = |row: &mut Row| self.hidden.iter().for_each(|column| row[*column] = 0.0);
         decision.fill(&mut self.row);
+        hide(&mut self.row);
         if self.sample.wants(login, hash) {
             let mut row = self.row;
             decision.look_ahead(&mut row);
+            hide(&mut row);
             self.sample.keep(login, Kept { at, hash, row });
         }
         let fitted = self.model.usable()?;
