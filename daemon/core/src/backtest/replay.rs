@@ -4,9 +4,9 @@ use super::episode::Episodes;
 use super::gap::Held;
 use super::quality::Quality;
 use super::{FORGET, Options};
-use crate::forecast::LEAST_LEFT;
 use crate::forecast::learner::{self, Learner};
 use crate::forecast::walk::{Decision, Sink, Walk};
+use crate::forecast::{LEAST_LEFT, Topic};
 use crate::hint;
 use crate::id::{DesktopName, Subject};
 use crate::kept::Kept;
@@ -69,7 +69,9 @@ pub(crate) fn run(
     for (user, subject) in episodes.users.iter().zip(&subjects) {
         walk.set_group(subject, options.groups.get(&user.name));
     }
-    for (user, row) in hints_of(episodes, &options.hints) {
+    // Being told something makes a decision, which would tell of it.
+    let deaf = options.without.contains(&Topic::Hints);
+    for (user, row) in hints_of(episodes, if deaf { &[] } else { &options.hints }) {
         walk.hint(&subjects[user], row.hint, row.offset);
     }
     let mut appeared = vec![false; subjects.len()];
