@@ -29,7 +29,7 @@ const LONGEST_LINE: usize = 1024;
 /// Sends the message, and waits for its answer.
 ///
 /// # Errors
-/// No bus, or one that lets us not in; the answer is an error; `io::ErrorKind::TimedOut` when the deadline has passed.
+/// No bus, or one that does not let us in; the answer is an error; `io::ErrorKind::TimedOut` when the deadline has passed.
 pub(crate) fn call(address: &Address, message: &Message, deadline: Instant) -> zbus::Result<Message> {
     let mut connection = Connection::greet(address, message, deadline)?;
     connection.answer_to(message)
@@ -106,7 +106,7 @@ impl Connection {
         let line: Vec<u8> = self.received.drain(..end + LINE_END.len()).collect();
         if !line.starts_with(ACCEPTED) {
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            return Err(zbus::Error::Handshake(format!("the bus lets us not in: {line}")));
+            return Err(zbus::Error::Handshake(format!("the bus does not let us in: {line}")));
         }
         Ok(())
     }
@@ -140,31 +140,27 @@ impl ReadHalf for Connection {
 
 /// A connection on which nothing was said.
 fn open(address: &Address, deadline: Instant) -> zbus::Result<UnixStream> {
-    let socket_address = match address.transport() {
-        Transport::Unix(unix) => match unix.path() {
-            UnixSocket::File(path) => SocketAddrUnix::new(path),
-            UnixSocket::Abstract(name) => SocketAddrUnix::new_abstract_name(name.as_encoded_bytes()),
-            _ => {
-                return Err(zbus::Error::Address(format!("{address} is where a bus would listen, not where one does")));
-            }
-        },
-        _ => return Err(zbus::Error::Address(format!("{address} is no Unix socket"))),
+    let Transport::Unix(unix) = address.transport() else {
+        return Err(zbus::Error::Address(format!("{address} is no Unix socket")));
     };
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(io_error)?;
-    // A bus that accepts nobody keeps us waiting here.
-    set_socket_timeout(&socket, Timeout::Send, Some(left(deadline)?)).map_err(io_error)?;
-    loop {
-        match connect(&socket, socket_address.as_ref().map_err(|error| io_error(*error))?) {
-            Ok(()) => return Ok(socket.into()),
-            Err(error) => again_or(error.into()).map_err(|error| {
-                io::Error::new(error.kind(), format!("there is no connection to {address}: {error}"))
-            })?,
+    let path = match unix.path() {
+        UnixSocket::File(path) => SocketAddrUnix::new(path),
+        UnixSocket::Abstract(name) => SocketAddrUnix::new_abstract_name(name.as_encoded_bytes()),
+        _ => return Err(zbus::Error::Address(format!("{address} is where a bus would listen, not where one does"))),
+    };
+    let connected = || -> io::Result<UnixStream> {
+        let (path, kind) = (path?, SocketType::STREAM);
+        let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        // A bus that accepts nobody keeps us waiting here.
+        set_socket_timeout(&socket, Timeout::Send, Some(left(deadline)?))?;
+        while let Err(error) = connect(&socket, &path) {
+            again_or(error.into())?;
         }
-    }
-}
-
-fn io_error(error: rustix::io::Errno) -> zbus::Error {
-    io::Error::from(error).into()
+        Ok(socket.into())
+    };
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("there is no connection to {address}: {error}"));
+    Ok(connected().map_err(named)?)
 }
 
 /// The time that is left; an error if none is.

@@ -117,10 +117,14 @@ impl Lessons {
                 tracing::info!("the model stays as it is: {}", chain(error));
             }
             let model = fitted.ok();
-            if let (Some(path), Some(model)) = (keep_at, &model)
-                && let Err(error) = model_file::keep(&path, model)
-            {
-                tracing::warn!("{}: the model cannot be kept: {error}", path.display());
+            if let (Some(path), Some(model)) = (keep_at, model.clone()) {
+                // It is written to the disk for good, which may take its time; the loop goes on.
+                let keep = move || {
+                    if let Err(error) = model_file::keep(&path, &model) {
+                        tracing::warn!("{}: the model cannot be kept: {error}", path.display());
+                    }
+                };
+                let _ = tokio::task::spawn_blocking(keep).await;
             }
             let _ = sender.send(Learned::Model(model.map(Box::new)));
         });

@@ -146,11 +146,11 @@ fn what_is_no_bus_or_lets_nobody_in_is_named() {
     for (at, (answer, why)) in [
         (
             &b"REJECTED EXTERNAL\r\n"[..],
-            "D-Bus handshake failed: the bus lets us not in: REJECTED EXTERNAL; it goes on",
+            "D-Bus handshake failed: the bus does not let us in: REJECTED EXTERNAL; it goes on",
         ),
         (
             b"HTTP/1.1 400 Bad Request\r\n",
-            "D-Bus handshake failed: the bus lets us not in: HTTP/1.1 400 Bad Request; it goes on",
+            "D-Bus handshake failed: the bus does not let us in: HTTP/1.1 400 Bad Request; it goes on",
         ),
         (&[b'x'; 4000], "D-Bus handshake failed: what answers is no message bus; it goes on"),
         (b"OK 0123456789abcdef0123456789abcdef\r\nbut then no message of D-Bus", ""),
@@ -185,6 +185,7 @@ fn addresses_that_are_no_socket_are_named() {
     for (address, why) in [
         ("tcp:host=127.0.0.1,port=1", "tcp:host=127.0.0.1,port=1 is no Unix socket; it goes on"),
         ("unix:dir=/tmp", "unix:dir=/tmp is where a bus would listen, not where one does; it goes on"),
+        (&format!("unix:path=/{}", "x".repeat(200)), "xxx: File name too long (os error 36); it goes on"),
         ("nonsense", ""),
     ] {
         let mut command = command(&scene, &["vm1", "prepare", "begin", "-"]);
