@@ -3,9 +3,10 @@
 //! All of it is known at the instant of the decision. Nothing here knows of weights; [`super::model`] has them.
 
 pub(crate) mod hint;
+mod topic;
 mod tree;
 
-use std::str::FromStr;
+pub use topic::{BadTopic, Topic};
 
 use super::scan::{LANES, Lane};
 use crate::history::Entry;
@@ -13,71 +14,6 @@ use crate::history::activity::Compared;
 use crate::history::group::Seen;
 use crate::history::pattern::{self, BLOCK, NONE, Pattern, RETURNS, SLOTS};
 use crate::unit::Time;
-
-/// What a feature speaks of: for explanations, and to try what it is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Topic {
-    /// How often the subject logs in at this time of the day and week.
-    Habit,
-    /// How often the subject comes at all on such days.
-    Attendance,
-    /// What it did today, against what it does usually.
-    Today,
-    /// Time since its last session.
-    Since,
-    /// What the others do now.
-    Others,
-    /// What its own group does, now and usually.
-    Group,
-    /// Hour, weekday and public holidays as such.
-    Calendar,
-    /// What was told of it.
-    Hints,
-}
-
-impl Topic {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Habit,
-        Self::Attendance,
-        Self::Today,
-        Self::Since,
-        Self::Others,
-        Self::Group,
-        Self::Calendar,
-        Self::Hints,
-    ];
-
-    /// As it is written.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Habit => "habit",
-            Self::Attendance => "attendance",
-            Self::Today => "today",
-            Self::Since => "since",
-            Self::Others => "others",
-            Self::Group => "group",
-            Self::Calendar => "calendar",
-            Self::Hints => "hints",
-        }
-    }
-}
-
-/// No topic has this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no topic {0:?}; there are {names}", names = Topic::ALL.map(Topic::as_str).join(", "))]
-pub struct BadTopic(String);
-
-impl FromStr for Topic {
-    type Err = BadTopic;
-
-    fn from_str(text: &str) -> Result<Self, BadTopic> {
-        Self::ALL
-            .into_iter()
-            .find(|topic| topic.as_str() == text)
-            .ok_or_else(|| BadTopic(text.chars().take(40).collect()))
-    }
-}
 
 /// Knots of the time since the last logout, minutes.
 const SINCE_KNOTS: [f32; 11] = [30.0, 60.0, 120.0, 240.0, 480.0, 720.0, 960.0, 1440.0, 2880.0, 5760.0, 14_400.0];
